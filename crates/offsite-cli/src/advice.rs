@@ -1,13 +1,13 @@
-//! What an operator can type where an error of the engine shows: the engine knows of no command line.
+//! Adds to errors of the engine what an operator can type. The engine knows of no command line.
 
 use offsite::{DamagedPart, Error};
 
 use crate::error_text::chain_of;
 
-/// What a damaged head, which readers pass by, keeps from being done.
+/// What to do about a damaged head. Readers pass it by, but no run can write.
 pub(crate) const OF_DAMAGED_HEAD: &str = "`offsite repair` makes the folder writable again";
 
-/// An error with what caused it, a line each, and the way out.
+/// Returns an error with its causes, one per line, and the way out.
 pub(crate) fn text_of(error: &Error) -> String {
     with(chain_of(error), "\n  ", error)
 }
@@ -30,13 +30,13 @@ fn with(text: String, between: &str, error: &Error) -> String {
     }
 }
 
-/// The way out of what an error tells, if the operator has to be told one.
+/// Returns the way out of an error. `None` if there is nothing to tell.
 fn of(error: &Error) -> Option<String> {
     match error {
         Error::NotARepository { location, .. } => {
             Some(format!("`offsite init {location}` makes a new repository there"))
         }
-        // The object says that a newer version is needed.
+        // The text already says that a newer version is needed.
         Error::Damaged { .. } if error.is_of_newer_version() => None,
         Error::Damaged { part, .. } => of_damage(part, error.job().unwrap_or("JOB")),
         Error::MachineDamaged { intact, is_salvageable, source, .. } => {

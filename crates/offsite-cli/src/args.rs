@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The arguments of the command line.
 
 mod carry;
 mod images;
@@ -89,7 +89,8 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// The repository: a folder or a prefix of a bucket that is empty or does not exist yet, or a set of drives of which an empty one is mounted.
+    /// The repository: a folder or a prefix of a bucket that is empty or does not exist yet, or a set of drives of which an empty
+    /// one is mounted.
     pub(crate) repo: String,
     /// What is on the drive's sticker (default: the repository's name and a number).
     #[arg(long, value_name = "TEXT")]
@@ -154,8 +155,8 @@ pub(crate) struct Backup {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Machines and their disk images, raw or qcow2. By its name a disk is known from one run to the next (default: what its image's
-    /// file is called).
+    /// Machines and their disk images, raw or qcow2. By its name a disk is known from one run to the next (default: what its
+    /// image's file is called).
     #[arg(required = true, value_name = "MACHINE=[NAME=]IMAGE[,...]", value_parser = images::machine_images)]
     pub(crate) machines: Vec<(MachineName, Vec<Disk>)>,
 }
@@ -382,7 +383,7 @@ fn job_name(text: &str) -> Result<JobName, String> {
     JobName::new(text).map_err(|error| error.to_string())
 }
 
-/// A path of something to be written. One that a shell would have replaced is refused.
+/// Parses the path of a file to write. Refuses a path with `~` or variables that a shell should have replaced.
 fn new_path(text: &str) -> Result<PathBuf, String> {
     match crate::config::path::fault(Path::new(text)) {
         Some(why) => Err(why),

@@ -1,4 +1,4 @@
-//! What the command takes the time from.
+//! The clock that the command takes the time from.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +11,13 @@ use offsite::runner::{Clock, SystemClock};
 use crate::place;
 use crate::status::Failure;
 
-/// Names a file that holds the present, for tests and rehearsals of a schedule: who moves the time writes it anew.
+/// The variable with the path of a file that holds the time, for tests and rehearsals of a schedule. To move the time, the file is
+/// replaced.
 const CLOCK_FILE: &str = "OFFSITE_CLOCK_FILE";
-/// How often the file is looked at.
+/// How often the file is read.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The clock of the host, or the one that the environment names.
+/// Returns the clock of the host, or the one that the environment names.
 pub(crate) fn clock() -> Result<Arc<dyn Clock>, Failure> {
     let Some(path) = std::env::var_os(CLOCK_FILE).filter(|path| !path.is_empty()) else {
         return Ok(Arc::new(SystemClock));
@@ -31,7 +32,7 @@ pub(crate) fn clock() -> Result<Arc<dyn Clock>, Failure> {
     }
 }
 
-/// A clock that stands still at `now`; without it, that of [`clock`].
+/// Returns a clock that stands still at `now`. `None` stands for the clock of [`clock`].
 pub(crate) fn clock_at(now: Option<Timestamp>) -> Result<Arc<dyn Clock>, Failure> {
     match now {
         Some(now) => Ok(Arc::new(Still(now))),
@@ -39,7 +40,7 @@ pub(crate) fn clock_at(now: Option<Timestamp>) -> Result<Arc<dyn Clock>, Failure
     }
 }
 
-/// Somebody runs a job as if it were this time.
+/// A clock that stands still, as somebody runs a job as if it were this time.
 struct Still(Timestamp);
 
 #[async_trait]
@@ -50,7 +51,7 @@ impl Clock for Still {
 
     async fn wait_until(&self, time: Timestamp) {
         while self.now() < time {
-            // It does not come.
+            // That time never comes.
             std::future::pending::<()>().await;
         }
     }
@@ -69,7 +70,7 @@ impl FileClock {
 #[async_trait]
 impl Clock for FileClock {
     fn now(&self) -> Timestamp {
-        // Replaced by renaming, it always holds a time.
+        // The file is replaced by renaming, so it always holds a time.
         self.read().unwrap_or_else(place::now)
     }
 

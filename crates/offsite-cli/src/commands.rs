@@ -1,4 +1,4 @@
-//! One file a command, and one for what they would do.
+//! One module for each command, and one for the plans that they print.
 
 pub(crate) mod backup;
 pub(crate) mod chain;
@@ -28,8 +28,8 @@ use crate::config::Config;
 use crate::status::{Failure, Status};
 use crate::{operation, print, render, words};
 
-/// The folder of the job that was named, or all of the repository `repo`; and how bad it is that folders cannot be looked into, which
-/// is told.
+/// Returns the folder of the named job, or all job folders of the repository `repo`. It prints which folders cannot be listed, and
+/// returns the status for that.
 async fn jobs(
     repository: &OpenRepository,
     repo: &str,
@@ -49,17 +49,17 @@ async fn jobs(
         ));
         status = Status::Warnings;
     }
-    // Opening it tells what is wrong, and the way out.
+    // Opening such a folder says what is wrong, and the way out.
     Ok((jobs.into_iter().chain(headless).collect(), status))
 }
 
-/// Tells what is wrong with one of several jobs; the others go on.
+/// Prints what is wrong with one of several jobs. The others go on.
 fn failed(job: &JobName, failure: &Failure) -> Status {
     print::problem(format_args!("job {job}: {}", failure.text()));
     Status::Failed
 }
 
-/// What a verification with a budget leaves for the next one.
+/// Says what a verification with a budget leaves for the next one.
 pub(crate) fn left(report: &offsite::VerifyReport) -> String {
     match report.bytes_left {
         0 => String::new(),
@@ -67,7 +67,7 @@ pub(crate) fn left(report: &offsite::VerifyReport) -> String {
     }
 }
 
-/// What an operation would do and cost.
+/// Says what an operation would do and cost.
 fn planned_line(planned: &PlannedOperation) -> String {
     let (verb, what) = operation::words(&planned.operation);
     let linked = match planned.cost.bytes_linked {
@@ -88,7 +88,7 @@ fn requests(count: u64) -> String {
     render::count(usize::try_from(count).unwrap_or(usize::MAX), "request", "requests")
 }
 
-/// What was given back.
+/// Says what was given back.
 pub(crate) fn freed(released: &Released) -> String {
     let count = |count, one, many| render::count(usize::try_from(count).unwrap_or(usize::MAX), one, many);
     let ranges = (released.ranges > 0).then(|| count(released.ranges, "part of a file", "parts of files"));
@@ -96,10 +96,10 @@ pub(crate) fn freed(released: &Released) -> String {
     ranges.into_iter().chain(objects).collect::<Vec<_>>().join(" and ")
 }
 
-/// Said of a restore point that stands on a damaged index.
+/// The text about a restore point that needs a damaged index.
 pub(crate) const UNREADABLE: &str = "an index that it needs cannot be read; `offsite repair` brings it back";
 
-/// What is known to be damaged, a line for each machine.
+/// Returns the known damage, one line for each machine.
 pub(crate) fn damage_lines(damage: &KnownDamage) -> Vec<String> {
     let mut machines: BTreeMap<&MachineName, Vec<String>> = BTreeMap::new();
     for (point, of_point) in &damage.points {
@@ -114,7 +114,7 @@ pub(crate) fn damage_lines(damage: &KnownDamage) -> Vec<String> {
     machines.chain(unreadable).collect()
 }
 
-/// What a transform phase did, a line each.
+/// Returns what a transform phase did, one operation per line.
 pub(crate) fn transform_lines(report: &offsite::report::TransformReport) -> Vec<String> {
     let mut lines = Vec::new();
     for report in &report.operations {

@@ -34,7 +34,7 @@ use sources::{ExcludeConfig, SelectConfig, SourcesConfig, objects};
 use timing::{AfterConfig, Timing, WindowConfig};
 use transform::TransformConfig;
 
-/// `offsite.toml`. A key that this version does not know is refused, never ignored.
+/// The file `offsite.toml`. A key that this version does not know is an error.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
@@ -44,15 +44,15 @@ pub(crate) struct Config {
     pub(crate) jobs: BTreeMap<String, JobConfig>,
     #[serde(default)]
     pub(crate) daemon: DaemonConfig,
-    /// What mails of jobs and the digest have in common.
+    /// What the mails of the jobs and the digest have in common.
     #[serde(default)]
     mail: MailConfig,
-    /// The folder for what the host keeps. The default is `.offsite` beside the file.
+    /// The folder for what the host keeps. `None` stands for `.offsite` beside the file.
     state_dir: Option<PathBuf>,
-    /// Its tables as they are in the file, to see what has changed.
+    /// The tables as they are in the file. They tell what has changed.
     #[serde(skip)]
     tables: toml::Table,
-    /// Where the file lies: its relative paths start there.
+    /// The folder of the file. Relative paths start there.
     #[serde(skip)]
     folder: PathBuf,
 }
@@ -62,24 +62,25 @@ pub(crate) struct Config {
 pub(crate) struct RepositoryConfig {
     /// A folder, `s3://bucket/prefix`, or `removable:NAME` for drives that are used in turn.
     pub(crate) location: String,
-    /// The store's URL. Without it, `AWS_ENDPOINT_URL` or AWS.
+    /// The URL of the store. `None` stands for `AWS_ENDPOINT_URL`, or AWS.
     pub(crate) endpoint: Option<String>,
-    /// The bucket's region. Without it, `AWS_REGION` or us-east-1.
+    /// The region of the bucket. `None` stands for `AWS_REGION`, or us-east-1.
     pub(crate) region: Option<String>,
     /// Asserts that at most one process writes there at a time, for stores that ignore conditions on writes.
     #[serde(default)]
     pub(crate) single_writer: bool,
-    /// What the store checks the bodies of requests by. Without it, SHA-256.
+    /// The checksum with which the store checks the bodies of requests. `None` stands for SHA-256.
     pub(crate) checksum: Option<ChecksumConfig>,
-    /// A file with access keys, as the tools of AWS have one. The keys themselves are never in a config.
+    /// A file with access keys, in the format of the tools of AWS. A config never has the keys themselves.
     pub(crate) credentials_file: Option<PathBuf>,
     /// The profile in that file.
     pub(crate) profile: Option<String>,
-    /// Where one of the drives may show up: the folders that they are mounted at.
+    /// The folders at which the drives are mounted.
     #[serde(default)]
     places: Vec<PathBuf>,
-    /// The longest file on a drive, in MiB; none: what its file system takes, and 1 GiB where that punches no holes. An index
-    /// is one file: some 50 bytes for each block.
+    /// The greatest length of a file on a drive, in MiB. An index is one file: it takes some 50 bytes for each block.
+    ///
+    /// `None` stands for what its file system takes, and for 1 GiB if that punches no holes.
     file_mib_max: Option<u64>,
 }
 
@@ -90,14 +91,14 @@ pub(crate) enum ChecksumConfig {
     Crc64Nvme,
 }
 
-/// The folder for what the host keeps, beside the config, if nothing is said.
+/// The default folder for what the host keeps, beside the config.
 const STATE_DIR: &str = ".offsite";
 
 /// More than the largest block.
 const FILE_MIB_MIN: u64 = 8;
 
 impl RepositoryConfig {
-    /// A key that only buckets have.
+    /// Returns a key that only buckets may have. `None` if there is none.
     fn bucket_key(&self) -> Option<&'static str> {
         let keys = [
             ("endpoint", self.endpoint.is_some()),
@@ -110,7 +111,7 @@ impl RepositoryConfig {
         keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
     }
 
-    /// What is wrong with a path, by its key.
+    /// Says what is wrong with a path, with its key.
     fn path_fault(&self) -> Option<String> {
         let is_folder = !self.location.contains("://") && !self.location.starts_with("removable:");
         let location = path::location_fault(&self.location).filter(|_| is_folder).map(|why| ("location", why));
@@ -121,7 +122,7 @@ impl RepositoryConfig {
         fault.map(|(key, why)| format!("{key}: {why}"))
     }
 
-    /// What is wrong with the keys that say where media are.
+    /// Says what is wrong with the keys about media.
     fn media_fault(&self) -> Option<String> {
         let location = &self.location;
         let Some(name) = location.strip_prefix("removable:") else {
@@ -158,16 +159,16 @@ pub(crate) struct JobConfig {
     mode: Option<Spanned<String>>,
     window: Option<Spanned<WindowConfig>>,
     after: Option<AfterConfig>,
-    /// How old the copy of a machine may be before it is overdue. Without it, no copy ever is.
+    /// The age from which the copy of a machine is overdue. `None` if no copy ever is.
     max_age: Option<Spanned<String>>,
-    /// What stays free in the target: a copy that would take of it is not begun.
+    /// The space that stays free in the target. A copy that would use it does not begin.
     min_free: Option<Spanned<String>>,
-    /// The name that the job had when its chain began: that is the name of its folder in the target.
+    /// The name that the job had when its chain began. Its folder in the target has that name.
     renamed_from: Option<String>,
 }
 
 impl Config {
-    /// Reads the file. A missing one is empty: locations can be typed.
+    /// Reads the file. A missing file counts as empty, as locations can be typed.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
         let wrong = |why: String| wrong(path, why);
         let text = match std::fs::read_to_string(path) {
@@ -183,7 +184,7 @@ impl Config {
         Self::parse(&text, path)
     }
 
-    /// What the file at `path`, with this text, says.
+    /// Parses the text of the file at `path`.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
         let wrong = |why: String| wrong(path, why);
         let mut config: Self = toml::from_str(text).map_err(|error| wrong(explain(&error, text)))?;
@@ -221,7 +222,7 @@ impl Config {
         }
         for (name, job) in &config.jobs {
             JobName::new(name).map_err(|error| wrong(error.to_string()))?;
-            // Before any job runs: one with a wrong number would stop the runs of those after it.
+            // It checks them before any job runs. Otherwise, a wrong number would stop the jobs after it.
             job.settings()
                 .and_then(|_| job.script(&config.folder).map(drop))
                 .and_then(|()| config.mail_of(job).map(drop))
@@ -255,7 +256,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What is wrong with a job's former name.
+    /// Says what is wrong with the former name of a job.
     fn rename_fault(&self, name: &str, job: &JobConfig) -> Option<String> {
         let old = match JobName::new(job.renamed_from()?) {
             Ok(old) => old,
@@ -274,20 +275,20 @@ impl Config {
         }
     }
 
-    /// Whether two names or locations are of one repository, as far as the file tells.
+    /// Whether two names or locations are of one repository, as far as the file says.
     fn is_same_place(&self, one: &str, other: &str) -> bool {
         let place = |repo: &str| self.location(repo).unwrap_or_else(|| repo.to_owned());
         one == other || place(one) == place(other)
     }
 
-    /// The folder of `job` in the repository `repo`: it has the job's name, or the former one of a job that was renamed.
+    /// Returns the folder of `job` in the repository `repo`. It has the name of the job, or the former name if the job was renamed.
     pub(crate) fn folder_of(&self, repo: &str, job: &JobName) -> JobName {
         let renamed = self.jobs.get(job.as_str()).filter(|config| self.is_same_place(&config.target, repo));
         let old = renamed.and_then(|config| JobName::new(config.renamed_from()?).ok());
         old.unwrap_or_else(|| job.clone())
     }
 
-    /// The job whose copies are in the folder `folder` of the repository `repo`.
+    /// Returns the job whose copies are in the folder `folder` of the repository `repo`. `None` if there is no such job.
     pub(crate) fn copy_job_of(&self, repo: &str, folder: &JobName) -> Option<&str> {
         let is_its = |(name, job): &(&String, &JobConfig)| {
             let has_folder = |name| self.folder_of(&job.target, &name) == *folder;
@@ -296,7 +297,7 @@ impl Config {
         self.jobs.iter().find(is_its).map(|(name, _)| name.as_str())
     }
 
-    /// The jobs that were named, or all; `path` is the file's.
+    /// Returns the named jobs, or all. `path` is that of the file.
     pub(crate) fn job_names(&self, named: &[String], path: &Path) -> Result<Vec<JobName>, Failure> {
         let known: Vec<&str> = self.jobs.keys().map(String::as_str).collect();
         if known.is_empty() {
@@ -313,17 +314,17 @@ impl Config {
         names.into_iter().map(|name| JobName::new(name).map_err(|error| wrong(path, error.to_string()))).collect()
     }
 
-    /// Where the file lies.
+    /// Returns the folder of the file.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// How times of a job are shown: in its `time_zone`, or else in the host's.
+    /// Returns the zone in which times of a job are shown: its `time_zone`, or that of the host.
     pub(crate) fn local_time(&self, job: &str) -> LocalTime {
         LocalTime::of_zone(self.jobs.get(job).and_then(|job| job.time_zone()))
     }
 
-    /// Mail of the job `name`, if it sends any.
+    /// Returns the mail of the job `name`. `None` if the job sends none.
     pub(crate) fn job_mail(&self, name: &str) -> Option<JobMail> {
         // A config with a fault is not in force.
         self.mail_of(self.jobs.get(name)?).ok().flatten()
@@ -333,27 +334,27 @@ impl Config {
         job.after.as_ref().map_or(Ok(None), |after| after.mail(&self.mail, &self.folder))
     }
 
-    /// The daily mail about all jobs, if there is one.
+    /// Returns the daily mail about all jobs. `None` if there is none.
     pub(crate) fn digest(&self) -> Result<Option<DigestSettings>, Fault> {
         self.daemon.digest.as_ref().map(|digest| digest.settings(&self.mail, &self.folder)).transpose()
     }
 
-    /// The addresses and the server that mails have in common, if they are said.
+    /// Returns the addresses and the server of `[mail]`. `None` if `[mail]` does not name them.
     pub(crate) fn common_mail(&self) -> Option<Account> {
         self.mail.account(&self.folder).ok()
     }
 
-    /// The folder for what the host keeps; a relative path starts at the file.
+    /// Returns the folder for what the host keeps. A relative path starts at the file.
     pub(crate) fn state_dir(&self) -> StateDir {
         StateDir::new(self.folder.join(self.state_dir.as_deref().unwrap_or(Path::new(STATE_DIR))))
     }
 
-    /// Has this folder for what the host keeps, whatever the file says.
+    /// Sets the folder for what the host keeps, whatever the file says.
     pub(crate) fn keep_state_dir(&mut self, folder: &StateDir) {
         self.state_dir = Some(std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned()));
     }
 
-    /// What tells whether the job `name` is the same in another config: its table, and those of its repositories.
+    /// Returns a text that changes with the job `name`: it has its table, and those of its repositories.
     pub(crate) fn revision(&self, name: &str) -> String {
         let table = |kind: &str, name: &str| self.tables.get(kind).and_then(|tables| tables.get(name));
         let mut revision = format!("{:?}", table("jobs", name));
@@ -369,15 +370,15 @@ impl Config {
         revision
     }
 
-    /// The location behind `name`, if the file has it; a relative path starts at the file.
+    /// Returns the location of the repository `name`. `None` if the file does not have it. A relative path starts at the file.
     pub(crate) fn location(&self, name: &str) -> Option<String> {
         let location = &self.repositories.get(name)?.location;
         let is_path = !location.contains("://") && !location.starts_with("removable:");
         Some(if is_path { self.folder.join(location).to_string_lossy().into_owned() } else { location.clone() })
     }
 
-    /// Where the media of the repository `repo` show up, and the folder of their catalogue; none if the file does not have it.
-    /// `name` is the set's.
+    /// Returns where the media of the repository `repo` are mounted, the folder of their catalogue, and the greatest length of a
+    /// file in bytes. `None` if the file does not have the repository. `name` is the name of the set.
     pub(crate) fn media(&self, repo: &str, name: &str) -> Option<(Vec<PathBuf>, PathBuf, Option<u64>)> {
         let repository = self.repositories.get(repo)?;
         let places = repository.places.iter().map(|place| self.folder.join(place)).collect();
@@ -386,11 +387,12 @@ impl Config {
     }
 }
 
-/// The folder for what the host keeps, where the config at `path` makes no sense: as far as its `state_dir` can be read.
+/// Returns the folder for what the host keeps, if the config at `path` is wrong. It uses the part of the file with `state_dir` that
+/// can be read.
 pub(crate) fn state_dir_in(path: &Path) -> StateDir {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let table = toml::from_str::<toml::Table>(&text).or_else(|error| {
-        // What stands before the fault.
+        // The part before the fault can be read.
         let sound = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         toml::from_str(sound.rsplit_once('\n').map_or("", |(lines, _)| lines))
     });
@@ -403,16 +405,16 @@ fn wrong(path: &Path, why: String) -> Failure {
     Failure::WrongUse(format!("config {}: {why}", path.display()))
 }
 
-/// A name as a key of the file: in quotes, if it is not of letters, digits, _ and - alone.
+/// Returns a name as a key of the file. It is in quotes unless it has only letters, digits, _ and -.
 fn toml_key(name: &str) -> String {
     let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
     if !name.is_empty() && name.chars().all(is_bare) { name.to_owned() } else { format!("{name:?}") }
 }
 
-/// What is wrong with the file. The line is shown, but not one that may hold a key: it belongs elsewhere, and whoever
-/// prints this does not know that it is one.
+/// Says what is wrong with the file, and shows the line. It does not show a line that may contain an access key: a user who prints
+/// this may not know that it is one.
 fn explain(error: &toml::de::Error, file: &str) -> String {
-    // TOML has times of its own, which no key takes, and tells of them as of tables.
+    // TOML has its own times. No key of the config takes one, and errors call them tables.
     let is_time = |value: &str| value.parse::<toml::value::Datetime>().is_ok();
     let text = match error.span().and_then(|span| file.get(span)).is_some_and(is_time) {
         true => error.to_string().replace(
@@ -443,42 +445,42 @@ impl JobConfig {
         }
     }
 
-    /// When the job works.
+    /// Returns when the job works.
     pub(crate) fn settings(&self) -> Result<Settings, Fault> {
         self.timing().settings()
     }
 
-    /// The zone that its days and hours are reckoned in, if it is said.
+    /// Returns the zone in which its days and hours are meant. `None` if the file does not say it.
     pub(crate) fn time_zone(&self) -> Option<&str> {
         self.time_zone.as_ref().map(|zone| zone.get_ref().as_str())
     }
 
-    /// How old the copy of a machine may be before it is overdue.
+    /// Returns the age from which the copy of a machine is overdue. `None` if no copy ever is.
     pub(crate) fn max_age(&self) -> Result<Option<Duration>, Fault> {
         self.max_age.as_ref().map(bounds::max_age).transpose()
     }
 
-    /// How many bytes stay free in the target.
+    /// Returns how many bytes stay free in the target.
     pub(crate) fn min_free_bytes(&self) -> Result<u64, Fault> {
         Ok(self.min_free.as_ref().map(bounds::min_free).transpose()?.unwrap_or_default())
     }
 
-    /// The name that the job had before.
+    /// Returns the name that the job had before. `None` if it has always had its name.
     pub(crate) fn renamed_from(&self) -> Option<&str> {
         self.renamed_from.as_deref()
     }
 
-    /// What is run after each interval, if anything is; a relative path starts in `folder`.
+    /// Returns the script that runs after each interval. `None` if there is none. A relative path starts in `folder`.
     pub(crate) fn script(&self, folder: &Path) -> Result<Option<Script>, Fault> {
         self.after.as_ref().map_or(Ok(None), |after| after.script(folder))
     }
 
-    /// Where the job takes restore points from.
+    /// Returns where the job takes restore points from.
     pub(crate) fn sources(&self) -> &[SourceConfig] {
         &self.source.0
     }
 
-    /// The machines that the job takes.
+    /// Returns the machines that the job selects.
     pub(crate) fn selection(&self) -> Result<Selection, String> {
         let SelectConfig { machines, containers, tags, exclude } = &self.select;
         let ExcludeConfig(other) = exclude;
@@ -486,11 +488,11 @@ impl JobConfig {
         Ok(Selection::all().include(objects(machines, containers, tags)?).exclude(exclude))
     }
 
-    /// What the job keeps, and how its chain is transformed.
+    /// Returns what the job keeps, and how its chain is transformed.
     pub(crate) fn transforms(&self) -> Result<Transforms, String> {
         let zone = self.timing().zone().map_err(|fault| fault.why)?;
         let (policy, deleted_machines) = (self.retention.policy_in(zone)?, self.retention.deleted_machines()?);
-        // Who has not said how often the job runs may start it by hand, a few times a year.
+        // A job without `every` may be started by hand, perhaps a few times a year.
         let settings = self.every.as_ref().map(|_| self.settings()).transpose().map_err(|fault| fault.why)?;
         let clock_ahead_max_secs = settings.map(|settings| settings.schedule.ahead_max_secs());
         Ok(self

@@ -1,4 +1,4 @@
-//! `offsite daemon`: all jobs of the config on their schedules, until it is stopped.
+//! `offsite daemon`: runs all jobs of the config on their schedules until it is stopped.
 
 mod digest;
 mod digest_facts;
@@ -32,7 +32,7 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
     let first = load(path)?;
     let state = first.state_dir();
     let Some(files) = stand_by(&state, path, clock.as_ref(), &mut signals).await? else { return Ok(Status::Done) };
-    // It may have been changed while this daemon stood by.
+    // The config may have changed while this daemon stood by.
     let config = load(path).map(|config| stay(config, &state)).unwrap_or_else(|failure| {
         error!("the config has become wrong, what it was at the start is in force: {}", words(&failure));
         first
@@ -58,11 +58,11 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
         }
     }
     info!("stopping");
-    // What it has written is kept, and comes with the next mail.
+    // A digest that it has written stays in the outbox.
     digests.abort();
     tokio::select! {
         _ = daemon.stop() => {}
-        // Whoever asks twice does not want to wait; the next start goes on all the same.
+        // A user who asks twice does not want to wait. The next start goes on from there.
         () = signals.stop() => warn!("stopped at once"),
     }
     if let Err(error) = files.stopped(clock.now()) {
@@ -72,7 +72,7 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
     Ok(Status::Done)
 }
 
-/// Puts a config in force: jobs that are not in it end, those that are new or have changed start, all others go on.
+/// Puts a config in force. Jobs that it does not have end. New and changed jobs start. All others go on.
 async fn apply(daemon: &Daemon, config: &Arc<Config>, slots: &Slots, clock: &Arc<dyn Clock>) {
     // A config with a fault is not in force.
     slots.resize(config.daemon.jobs_at_once().unwrap_or(1));
@@ -92,7 +92,7 @@ fn load(path: &Path) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// The config with the state folder that this daemon has.
+/// Returns the config with the state folder that this daemon has.
 fn stay(mut config: Config, state: &StateDir) -> Config {
     if config.state_dir() != *state {
         warn!("state_dir has changed; that counts from the next start on");
@@ -105,7 +105,7 @@ fn words(failure: &Failure) -> String {
     one_line(failure.text())
 }
 
-/// Takes the state folder, and waits while another daemon has it; none if this one is stopped meanwhile.
+/// Takes the state folder. Waits while another daemon has it. `None` if this daemon is stopped meanwhile.
 async fn stand_by(
     state: &StateDir,
     config: &Path,
@@ -130,14 +130,14 @@ async fn stand_by(
     }
 }
 
-/// What the daemon was told.
+/// What a signal asks the daemon to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Request {
     Reload,
     Stop,
 }
 
-/// The signals that it listens to.
+/// The signals that the daemon handles.
 struct Signals {
     hangup: Signal,
     terminate: Signal,
@@ -162,7 +162,7 @@ impl Signals {
         }
     }
 
-    /// Returns when the daemon is to stop; what else it is told is passed over.
+    /// Returns when the daemon is to stop. It ignores other requests.
     async fn stop(&mut self) {
         while self.next().await != Request::Stop {}
     }

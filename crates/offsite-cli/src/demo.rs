@@ -1,4 +1,4 @@
-//! `offsite demo`: the whole story on generated disks.
+//! `offsite demo`: shows everything on generated disks.
 
 mod account;
 mod machines;
@@ -28,11 +28,11 @@ use crate::{print, words};
 use account::Account;
 use machines::{Machine, fleet};
 
-/// Evenings that the story tells of.
+/// The number of evenings.
 const DAYS: u32 = 10;
-/// Restore points that the copy job keeps.
+/// The number of restore points that the copy job keeps.
 const KEEP: u32 = 3;
-/// Weekly archives that it keeps beside them.
+/// The number of weekly archives that it keeps beside them.
 const WEEKLY: u32 = 2;
 /// 2026-10-30T22:00:00Z, a Friday.
 const FIRST_EVENING_UNIX_SECS: i64 = 1_793_397_600;
@@ -77,7 +77,7 @@ pub(crate) async fn run(arguments: &Demo) -> Result<Status, Failure> {
     if same && account.kept_to_plan() { Ok(Status::Done) } else { Ok(Status::Failed) }
 }
 
-/// The folder, its repositories, its machines.
+/// The folder of the demonstration, its repositories and its machines.
 struct Story {
     folder: PathBuf,
     machines: Vec<Machine>,
@@ -124,7 +124,7 @@ impl Story {
         Ok(Self { folder, machines, primary, second, nightly: job("nightly")?, copy: job("Offsite Copy")? })
     }
 
-    /// A backup and a copy each evening.
+    /// Makes a backup and a copy on each evening.
     async fn ten_days(&self) -> Result<Account, Failure> {
         heading(
             3,
@@ -190,7 +190,7 @@ impl Story {
         Ok(())
     }
 
-    /// Restores every kept point of every machine while the source is away, and compares it with what the disks held.
+    /// Restores every kept point of every machine while the source is away. Compares it with what the disks held.
     async fn restore_everything(&self) -> Result<bool, Failure> {
         heading(5, "Restores", "primary is moved away: the copies need nothing of it");
         let (primary, away) = (self.folder.join("primary"), self.folder.join("primary.away"));
@@ -239,7 +239,7 @@ impl Story {
     }
 }
 
-/// The folder that was asked for, or the first free one.
+/// Makes the requested folder, or the first free one.
 fn make_folder(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(wanted) = wanted {
         let entries = std::fs::create_dir_all(wanted).and_then(|()| std::fs::read_dir(wanted));
@@ -263,7 +263,7 @@ fn make_folder(wanted: Option<&Path>) -> Result<PathBuf, Failure> {
     Err(Failure::Failed("there are 999 folders offsite-demo already; remove some".to_owned()))
 }
 
-/// Where the copies lie, for the config.
+/// Returns where the copies are, for the config.
 fn copies_config(bucket: Option<&str>) -> String {
     let location = bucket.unwrap_or("dr");
     let mut text = format!("location = {location:?}\n");
@@ -283,7 +283,7 @@ fn evening(day: u32) -> Result<Timestamp, Failure> {
         .map_err(|error| Failure::Failed(error.to_string()))
 }
 
-/// What the copy job keeps.
+/// Returns what the copy job keeps.
 fn policy() -> Result<Policy, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::Failed(error.to_string());
     let keep = Simple::new(KEEP).map_err(|error| failed(&error))?;

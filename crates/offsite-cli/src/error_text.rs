@@ -1,6 +1,6 @@
 //! Errors as lines of text.
 
-/// An error and what caused it, a line each.
+/// Returns an error and its causes, one per line.
 pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -12,7 +12,7 @@ pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The same text on one line, as a log has it.
+/// Returns the same text on one line, for a log.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::new();
     for part in text.lines().map(str::trim) {

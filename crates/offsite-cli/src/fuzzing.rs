@@ -1,4 +1,4 @@
-//! What the fuzz targets reach into. No part of the stable interface.
+//! What the fuzz targets call. It is no part of the stable interface.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use offsite::retention::Policy;
 use crate::config::Config;
 use crate::policy::RetentionConfig;
 
-/// How many jobs a config file with this text has; none if it is refused.
+/// Returns how many jobs a config file with this text has. `None` if it is refused.
 #[must_use]
 pub fn config(text: &str) -> Option<usize> {
     Config::parse(text, Path::new("/etc/offsite.toml")).ok().map(|config| config.jobs.len())
 }
 
-/// What a policy file with this text asks for; none if it is refused.
+/// Returns what a policy file with this text asks for. `None` if it is refused.
 #[must_use]
 pub fn policy(text: &str) -> Option<Policy> {
     toml::from_str::<RetentionConfig>(text).ok()?.policy().ok()

@@ -1,4 +1,4 @@
-//! What surrounds a job that is run, on schedule or by hand: its repositories, and what is done after each interval.
+//! The surroundings of a job, on schedule or by hand: its repositories, and what follows each interval.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,9 +20,9 @@ use crate::post_job::ScriptInput;
 use crate::status::Failure;
 use crate::{advice, json, place};
 
-/// Who is told what happens around a job.
+/// Hears what happens around a job.
 pub(crate) trait Listener: Send + Sync {
-    /// The job's script printed a line.
+    /// The script of the job printed a line.
     fn script(&self, line: &str);
 
     /// The medium of the target can be taken out.
@@ -35,18 +35,18 @@ pub(crate) struct Host {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) apply_changes_at_once: bool,
-    /// Whether somebody says that the clock is right.
+    /// Whether somebody has checked that the clock is right.
     pub(crate) trusts_clock: bool,
-    /// Whether machines are taken over from other job folders than they came from.
+    /// Whether machines may be taken over from other job folders than they came from.
     pub(crate) adopts: bool,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) listener: Arc<dyn Listener>,
-    /// Buckets that are open: each opening tries whether the store keeps conditions, which costs requests. Folders and drives
-    /// are opened anew each time, as others may be mounted there.
+    /// The open buckets. Each opening tries whether the store keeps conditions, which costs requests. Folders and drives are opened
+    /// anew each time, as others may be mounted there.
     buckets: Mutex<BTreeMap<String, OpenRepository>>,
     /// The targets that are known to have the job's folder.
     begun: Mutex<BTreeSet<RepositoryId>>,
-    /// Whether it could not be opened because the config makes no sense.
+    /// Whether the job could not be opened because the config is wrong.
     is_wrong_use: AtomicBool,
 }
 
@@ -73,7 +73,7 @@ impl Host {
         }
     }
 
-    /// Whether the job could not be opened because the config makes no sense.
+    /// Whether the job could not be opened because the config is wrong.
     pub(crate) fn is_wrong_use(&self) -> bool {
         self.is_wrong_use.load(Ordering::Relaxed)
     }
@@ -97,7 +97,7 @@ impl Host {
         Ok(opened)
     }
 
-    /// The sources in repositories that can be opened, and why others cannot.
+    /// Returns the sources in repositories that can be opened, and why others cannot.
     pub(crate) async fn sources(&self) -> Result<(Vec<Source>, Vec<Unseen>), Failure> {
         let job = self.job()?;
         let mut open: BTreeMap<&str, OpenRepository> = BTreeMap::new();
@@ -129,7 +129,8 @@ impl Host {
         }
     }
 
-    /// The job, from these sources to this target, which is on `medium` if it is on one. `unseen` is what is not looked at.
+    /// Returns the job from these sources to this target. `medium` is the medium of the target, if it is on one. `unseen` has the
+    /// sources that are not read.
     pub(crate) async fn copy_job(
         &self,
         sources: Vec<Source>,
@@ -140,7 +141,7 @@ impl Host {
         let job = self.job()?;
         let (transforms, untold) = self.transforms(medium).await?;
         unseen.extend(untold);
-        // Of drives that are used in turn each has job folders of its own.
+        // If drives are used in turn, each has its own job folders.
         let sources_rotate = job.sources().iter().any(|source| {
             self.config.location(&source.repository).is_some_and(|location| location.starts_with("removable:"))
         });
@@ -156,12 +157,12 @@ impl Host {
         Ok(copy.notes(notes))
     }
 
-    /// The job's folder in its target.
+    /// Returns the name of the job's folder in its target.
     pub(crate) fn folder(&self) -> Result<JobName, Failure> {
         Ok(self.config.folder_of(&self.job()?.target, &self.name))
     }
 
-    /// What is to be said of a chain in the target that may be this job's under a former name, where the job is about to begin anew.
+    /// Returns a note if the job is about to begin anew, and a chain in the target may be this job's under a former name.
     async fn former_name(&self, copy: &CopyJob, target: &OpenRepository) -> Result<Option<String>, Failure> {
         let begun = || self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         if begun().contains(&target.id()) {
@@ -208,14 +209,14 @@ impl Host {
         }))
     }
 
-    /// What is to be done to the chain, and what of retention cannot be counted now.
+    /// Returns what to do to the chain, and the media whose restore points retention cannot count now.
     pub(crate) async fn transforms(&self, medium: Option<&Medium>) -> Result<(Transforms, Vec<Unseen>), Failure> {
         let (transforms, untold) = transforms(&self.name, &self.config, medium).await?;
         let Self { apply_changes_at_once, trusts_clock, .. } = *self;
         Ok((transforms.apply_changes_at_once(apply_changes_at_once).trusts_clock(trusts_clock), untold))
     }
 
-    /// The repository that the job copies to, and the drive that it is on, if it is on one.
+    /// Returns the repository that the job copies to, and its drive, if it is on one.
     pub(crate) async fn target(&self) -> Result<(OpenRepository, Option<Medium>), Failure> {
         match self.inserted().await? {
             Some(inserted) => Ok((inserted.repository, Some(inserted.removable.medium().clone()))),
@@ -229,7 +230,7 @@ impl Host {
         self.copy_job(sources, unseen, &target, medium.as_ref()).await
     }
 
-    /// The drive that the job copies to, if it copies to drives.
+    /// Returns the drive that the job copies to. `None` if it does not copy to drives.
     async fn inserted(&self) -> Result<Option<Inserted>, Failure> {
         match place::media(&self.job()?.target, &self.config)? {
             Some(set) => set.open().await.map(Some),
@@ -237,7 +238,7 @@ impl Host {
         }
     }
 
-    /// Writes down what is on the drive, and tells that it can be taken out.
+    /// Writes down what is on the drive, and says that it can be taken out.
     pub(crate) async fn let_go(&self) -> Result<(), Failure> {
         if let Some(inserted) = self.inserted().await? {
             inserted.remember(self.clock.now()).await?;
@@ -298,7 +299,7 @@ impl Activity for Host {
         {
             warnings.push(format!("do not take the medium out: {}", one_line(failure.text())));
         }
-        // Whoever did the work tells of it.
+        // The host that did the work reports it.
         if !report.is_done_elsewhere() {
             warnings.extend(self.run_script(report).await.err());
             let untold = self.send_mail(report, &warnings).await;
@@ -308,8 +309,8 @@ impl Activity for Host {
     }
 }
 
-/// What the config asks to be done to the chain of the job `name` that is on `medium`, if it is on one, and what of retention cannot
-/// be counted now.
+/// Returns what the config asks to be done to the chain of the job `name`, and the media whose restore points retention cannot
+/// count now. `medium` is the medium of the chain, if it is on one.
 pub(crate) async fn transforms(
     name: &JobName,
     config: &Config,

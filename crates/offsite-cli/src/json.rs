@@ -1,4 +1,4 @@
-//! The JSON that `--json` prints. Names are stable; times are RFC 3339 in UTC; bytes are integers.
+//! The JSON that `--json` prints. Names are stable. Times are in RFC 3339 and UTC. Numbers of bytes are integers.
 
 mod interval;
 pub(crate) mod planned;
@@ -33,7 +33,7 @@ pub(crate) fn print(value: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A value on one line.
+/// Returns a value on one line.
 pub(crate) fn text(value: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| Failure::Failed(format!("no JSON: {error}")))
 }
@@ -54,7 +54,7 @@ pub(crate) fn status(status: Status) -> &'static str {
     }
 }
 
-/// A restore point; its verdict too, if a policy is known.
+/// Returns a restore point, with its verdict if a policy is known.
 pub(crate) fn point(point: &RestorePoint, known: &KnownDamage, verdict: Option<&Verdict>) -> Value {
     let machines: Vec<Value> = point
         .machines
@@ -167,12 +167,12 @@ fn room(room: &Room) -> Value {
     })
 }
 
-/// Operations that are planned.
+/// Returns planned operations.
 pub(crate) fn operations(planned: &[PlannedOperation]) -> Vec<Value> {
     planned.iter().map(|planned| with(&planned.operation, "planned", cost(&planned.cost))).collect()
 }
 
-/// That a medium can be taken out.
+/// Says that a medium can be taken out.
 pub(crate) fn safe_to_remove(ejected: &EjectedMedium) -> Value {
     json!({
         "safe_to_remove": {
@@ -183,7 +183,7 @@ pub(crate) fn safe_to_remove(ejected: &EjectedMedium) -> Value {
     })
 }
 
-/// What would become of a machine that a copy job selects.
+/// Says what would become of a machine that a copy job selects.
 fn machine(report: &MachineReport) -> Value {
     let mut value = json!({ "name": report.name.as_str() });
     let (outcome, captured) = match &report.outcome {
@@ -225,7 +225,8 @@ pub(crate) fn transform(report: &TransformReport) -> Value {
     })
 }
 
-/// What is known to be damaged, a value for each machine of each restore point; without a machine where nothing of the point can be read.
+/// Returns the known damage, a value for each machine of each restore point. The value has no machine if nothing of the point can
+/// be read.
 fn known_damage(damage: &KnownDamage) -> Vec<Value> {
     let machines = damage.points.iter().flat_map(|(point, machines)| machines.iter().map(move |entry| (point, entry)));
     let value = |(point, (machine, blocks)): (&Sequence, (&MachineName, &u64))| json!({ "sequence": point.0, "machine": machine.as_str(), "blocks": blocks });
@@ -234,7 +235,7 @@ fn known_damage(damage: &KnownDamage) -> Vec<Value> {
     machines.map(value).chain(unreadable).collect()
 }
 
-/// An operation with one field more.
+/// Returns an operation with one more field.
 fn with(operation: &Operation, name: &str, value: Value) -> Value {
     let mut fields = operation::fields(operation);
     fields[name] = value;

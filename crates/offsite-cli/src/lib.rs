@@ -1,6 +1,6 @@
-//! The `offsite` command, and the disk images that its demonstration and the benchmarks are run on.
+//! The `offsite` command, and the disk images that its demonstration and the benchmarks use.
 //!
-//! A thin user of the library: it parses what was typed, opens repositories, runs one operation, and prints what came of it.
+//! It is a thin user of the library: it parses the arguments, opens repositories, runs one operation, and prints the result.
 
 mod advice;
 mod args;
@@ -45,8 +45,8 @@ use args::{Arguments, Command};
 use clap::Parser;
 use status::{Failure, Status};
 
-/// As many as the engine's pipeline and a writer keep busy. Each has buffers of its own, and the allocator an arena for it, so
-/// more of them cost memory and gain nothing.
+/// The number of threads that the engine's pipeline and a writer keep busy. Each thread has its own buffers, and an arena of the
+/// allocator. So more threads take memory and gain nothing.
 const BLOCKING_THREADS_MAX: usize = 8;
 
 /// Runs the command line of this process.

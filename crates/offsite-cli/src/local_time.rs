@@ -1,14 +1,14 @@
-//! Times as people read them where the job is at home: `2026-11-22 23:00:00 CET`. Machines get RFC 3339 in UTC.
+//! Times for people, in the zone of the job: `2026-11-22 23:00:00 CET`. Machines get RFC 3339 in UTC.
 
 use std::sync::LazyLock;
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use offsite::model::Timestamp;
 
-/// The zone of this host; UTC, where it tells none.
+/// The zone of this host. UTC if the host names none.
 static HOST: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::try_system().unwrap_or(TimeZone::UTC));
 
-/// The length of a time without fractions and its zone: `2026-11-22T22:00:00`.
+/// The length of a time without fractions and zone, `2026-11-22T22:00:00`, in bytes.
 const TIME_BYTES: usize = 19;
 
 /// The time zone in which times are shown.
@@ -16,23 +16,23 @@ const TIME_BYTES: usize = 19;
 pub(crate) struct LocalTime(TimeZone);
 
 impl LocalTime {
-    /// That of this host.
+    /// Returns the zone of this host.
     pub(crate) fn host() -> Self {
         Self(HOST.clone())
     }
 
-    /// The name of that of this host, if it has one.
+    /// Returns the name of this host's zone. `None` if it has no name.
     pub(crate) fn name_of_host() -> Option<String> {
         HOST.iana_name().map(str::to_owned)
     }
 
-    /// The zone with this IANA name. The host's without one, or if the name is not known.
+    /// Returns the zone with this IANA name. It is that of the host if there is no name, or if the name is unknown.
     pub(crate) fn of_zone(name: Option<&str>) -> Self {
         let zone = name.and_then(|name| TimeZoneDatabase::bundled().get(name).ok());
         zone.map_or_else(Self::host, Self)
     }
 
-    /// A time in words.
+    /// Returns a time in words.
     pub(crate) fn time(&self, time: Timestamp) -> String {
         match jiff::Timestamp::from_second(time.unix_secs()) {
             Ok(instant) => instant.to_zoned(self.0.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
@@ -40,7 +40,7 @@ impl LocalTime {
         }
     }
 
-    /// A text in which each time that stands alone is in words. One in a path or in quotes is left as it is.
+    /// Replaces each time in a text that stands alone. A time in a path or in quotes stays as it is.
     pub(crate) fn text(&self, text: &str) -> String {
         let mut done = String::with_capacity(text.len());
         let mut rest = text;
@@ -64,7 +64,7 @@ impl LocalTime {
     }
 }
 
-/// The time in UTC that a text starts with, and the length of what tells it.
+/// Returns the time in UTC that a text starts with, and the length of its text in bytes. `None` if it starts with none.
 fn time_at(text: &str) -> Option<(Timestamp, usize)> {
     let seconds = text.get(..TIME_BYTES)?;
     let after = text.get(TIME_BYTES..)?;
@@ -74,7 +74,7 @@ fn time_at(text: &str) -> Option<(Timestamp, usize)> {
     let mut next = after.chars();
     let is_alone = match next.next() {
         None => true,
-        // The end of a sentence, and not of a name.
+        // The dot ends a sentence, and is no part of a name.
         Some('.') => next.next().is_none_or(char::is_whitespace),
         Some(letter) => letter.is_whitespace() || ",;:)".contains(letter),
     };

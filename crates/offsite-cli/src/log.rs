@@ -1,4 +1,4 @@
-//! The daemon's log, on standard error.
+//! The log of the daemon, on standard error.
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
@@ -13,10 +13,10 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::print::Log;
 use crate::status::Failure;
 
-/// The level, if the command line has none.
+/// The variable with the level, if the command line has none.
 const LEVEL: &str = "OFFSITE_LOG";
 
-/// Starts the log at `level`, or at that of the environment: `error`, `warn`, `info` (the default), `debug`, `trace` or `off`.
+/// Starts the log at `level`, or at the level of the environment: `error`, `warn`, `info` (the default), `debug`, `trace` or `off`.
 pub(crate) fn start(level: Option<&str>) -> Result<(), Failure> {
     let of_environment = std::env::var(LEVEL).ok().filter(|level| !level.is_empty());
     let (named, by) = match level {
@@ -51,13 +51,13 @@ fn is_journal() -> bool {
     stream == format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 
-/// How lines look.
+/// The form of lines.
 enum Lines {
-    /// The journal has the time, and takes the level from a number in front of the line (sd-daemon(3)).
+    /// The journal adds the time, and takes the level from a number before the line (sd-daemon(3)).
     Journal(Format<tracing_subscriber::fmt::format::Full, ()>),
-    /// A file or a pipe: whoever reads it adds the time.
+    /// The reader of a file or a pipe adds the time.
     Plain(Format<tracing_subscriber::fmt::format::Full, ()>),
-    /// Somebody looks.
+    /// A person reads the terminal.
     Terminal(Format<tracing_subscriber::fmt::format::Full, SystemTime>),
 }
 

@@ -20,23 +20,23 @@ use crate::status::{Failure, Status};
 
 pub(crate) use prepare::Preparation;
 
-/// Longer objects are not kept for the time when a medium is away: the index of a full of several TiB is shorter.
+/// The greatest length of objects that are kept for when a medium is away, in bytes. The index of a full of several TiB is shorter.
 const REMEMBERED_BYTES_MAX: u64 = 256 << 20;
 
 /// Drives that are used in turn.
 #[derive(Debug)]
 pub(crate) struct MediaSet {
-    /// What the user calls it.
+    /// The name that the user gives the set.
     pub(crate) repo: String,
-    /// Where one of them may show up.
+    /// Where a drive of the set may be mounted.
     pub(crate) places: Vec<PathBuf>,
     /// The folder of the catalogue.
     pub(crate) catalogue: PathBuf,
-    /// No file on them is to be longer.
+    /// The greatest length of a file on the drives, in bytes. `None` if the config does not set it.
     pub(crate) file_bytes_max: Option<u64>,
 }
 
-/// One of a set that is there.
+/// A drive of a set that is there.
 #[derive(Debug)]
 pub(crate) struct Inserted {
     pub(crate) removable: Removable,
@@ -44,17 +44,17 @@ pub(crate) struct Inserted {
     catalogue: MediaCatalogue,
 }
 
-/// A repository to look at. Of a set of media that is each of them, wherever it is.
+/// A repository to look at. A set of media has one for each medium, wherever it is.
 pub(crate) struct View {
     pub(crate) repository: OpenRepository,
-    /// None, if it is on no medium.
+    /// The medium that it is on. `None` if it is on no medium.
     pub(crate) medium: Option<Seen>,
 }
 
 /// A medium, and when it was seen.
 pub(crate) struct Seen {
     pub(crate) medium: Medium,
-    /// None, if it is there.
+    /// When it was last seen. `None` if it is there.
     away_since: Option<Timestamp>,
 }
 
@@ -66,20 +66,21 @@ impl MediaSet {
         Ok(Inserted { removable, repository, catalogue })
     }
 
-    /// Opens the known medium that is there, even if the marker of its repository is lost or damaged. Returns whether it has a new one.
+    /// Opens the known medium that is there, even if the marker of its repository is lost or damaged. Returns whether the
+    /// repository got a new marker.
     pub(crate) async fn recover(&self, now: Timestamp) -> Result<(OpenRepository, bool), Failure> {
         let (removable, catalogue) = self.inserted().await?;
         let (repository, is_new) = recover_at(Arc::new(removable.clone()), now).await?;
         let inserted = Inserted { removable, repository, catalogue };
         if is_new {
-            // What is remembered stays as it is as long as its name and length do.
+            // The catalogue keeps an object while its name and length stay the same.
             inserted.catalogue.forget(inserted.removable.medium().id).await?;
             inserted.remember(now).await?;
         }
         Ok((inserted.repository, is_new))
     }
 
-    /// The known medium that is there, and the catalogue.
+    /// Returns the known medium that is there, and the catalogue.
     pub(crate) async fn inserted(&self) -> Result<(Removable, MediaCatalogue), Failure> {
         let (catalogue, known) = self.known().await?;
         match self.find(&catalogue, &known).await {
@@ -88,7 +89,7 @@ impl MediaSet {
         }
     }
 
-    /// All media of the set: first the one that is there, then those that are away, as they were when they were last seen.
+    /// Returns all media of the set: first the one that is there, then those that are away, as they were when they were last seen.
     pub(crate) async fn views(&self) -> Result<(Vec<View>, Status), Failure> {
         let (catalogue, known) = self.known().await?;
         let mut status = Status::Done;
@@ -126,7 +127,7 @@ impl MediaSet {
         Ok((views, status))
     }
 
-    /// Forgets the known medium that is called `medium`, which is a label or an id.
+    /// Forgets a known medium. `medium` is its label or its id.
     pub(crate) async fn forget(&self, medium: &str) -> Result<Medium, Failure> {
         let (catalogue, known) = self.known().await?;
         let known: Vec<Medium> = known.into_iter().map(|known| known.medium).collect();
@@ -150,8 +151,8 @@ impl MediaSet {
         }
     }
 
-    /// The restore points of `job` on all other media than `here`, as they were when they were last seen, and what could not be
-    /// told of them.
+    /// Returns the restore points of `job` on all media other than `here`, as they were when they were last seen, and the media
+    /// that cannot be read.
     pub(crate) async fn elsewhere(
         &self,
         here: MediumId,
@@ -175,14 +176,14 @@ impl MediaSet {
                 },
                 Err(why) => why.clone(),
             };
-            // It only keeps more here.
+            // This only keeps more here.
             let why = ErrorSummary::new(one_line(&why), true);
             untold.push(Unseen::Elsewhere { name: format!("medium {medium}"), why });
         }
         Ok((points, untold))
     }
 
-    /// The catalogue, and the media that it has.
+    /// Returns the catalogue, and the media that it has.
     async fn known(&self) -> Result<(MediaCatalogue, Vec<KnownMedium>), Failure> {
         let catalogue = self.catalogue().await?;
         let known = catalogue.media().await?;
@@ -210,7 +211,7 @@ impl MediaSet {
         Removable::open_with(options).await
     }
 
-    /// Why no medium could be opened, with the way out.
+    /// Says why no medium could be opened, with the way out.
     async fn explain(&self, error: &Error, known: &[KnownMedium]) -> String {
         let repo = &self.repo;
         match error.kind() {
@@ -248,7 +249,7 @@ impl MediaSet {
         false
     }
 
-    /// Places that are there and at which nothing is mounted, a line each.
+    /// Returns the places that exist but have nothing mounted, one per line.
     fn unmounted(&self) -> String {
         let is_unmounted = |place: &&PathBuf| place.is_dir() && !Removable::is_mounted(place);
         let line = |place: &PathBuf| format!("\n  nothing is mounted at {}", place.display());
@@ -260,7 +261,7 @@ impl MediaSet {
     }
 }
 
-/// Tells of a medium that cannot be looked at.
+/// Prints that a medium cannot be looked at.
 fn unseen(medium: &Medium, why: &dyn std::fmt::Display) -> Status {
     print::problem(format_args!("medium {medium} cannot be looked at: {why}"));
     Status::Failed
@@ -279,7 +280,7 @@ impl Inserted {
 }
 
 impl Seen {
-    /// When a drive that is away was last seen.
+    /// Returns when a drive that is away was last seen. `None` if it is there.
     pub(crate) const fn away_since(&self) -> Option<Timestamp> {
         self.away_since
     }
@@ -288,7 +289,7 @@ impl Seen {
         self.away_since.is_some()
     }
 
-    /// Where the medium is, as a sentence.
+    /// Returns a sentence about where the medium is.
     pub(crate) fn words(&self) -> String {
         match self.away_since {
             Some(time) => format!("medium {} is away; as of {time}", self.medium),

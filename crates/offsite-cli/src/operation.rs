@@ -6,7 +6,7 @@ use offsite::model::Sequence;
 use offsite::report::{Carriage, FullFrom, HealedFrom, Operation};
 use serde_json::{Value, json};
 
-/// What an operation does, as the rest of a line that its verb begins.
+/// Says what an operation does. The first part is the verb that begins the line, the second the rest of the line.
 pub(crate) fn words(operation: &Operation) -> (&'static str, String) {
     match operation {
         Operation::Heal { blocks, points, from } => {
@@ -49,7 +49,7 @@ pub(crate) fn words(operation: &Operation) -> (&'static str, String) {
     }
 }
 
-/// An operation's own fields, without its cost.
+/// Returns the fields of an operation, without its cost.
 pub(crate) fn fields(operation: &Operation) -> Value {
     match operation {
         Operation::Heal { blocks, points, from } => json!({

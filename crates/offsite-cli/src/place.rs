@@ -1,4 +1,4 @@
-//! From what was typed to an open repository.
+//! Opens repositories from the names and locations that were typed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,12 +24,12 @@ enum Place {
     Media(MediaSet),
 }
 
-/// Opens the repository that `repo` names: a name from the config, or a location.
+/// Opens the repository `repo`: a name from the config, or a location.
 pub(crate) async fn open(repo: &str, config: &Config) -> Result<OpenRepository, Failure> {
     Ok(OpenRepository::open(backend(repo, config).await?).await?)
 }
 
-/// Opens the repository that `repo` names, even if its marker is lost or damaged: it gets a new one then. Returns whether it did.
+/// Opens the repository `repo`, even if its marker is lost or damaged. It gets a new marker then. Returns whether it did.
 pub(crate) async fn recover(repo: &str, config: &Config) -> Result<(OpenRepository, bool), Failure> {
     if let Place::Media(set) = place(repo, config)? {
         return set.recover(now()).await;
@@ -37,7 +37,7 @@ pub(crate) async fn recover(repo: &str, config: &Config) -> Result<(OpenReposito
     recover_at(backend(repo, config).await?, now()).await
 }
 
-/// Whether the place that `repo` names has the marker of a repository, or may have it: other errors are told by whoever opens it.
+/// Whether the place `repo` has the marker of a repository, or may have it. Opening the repository reports other errors.
 pub(crate) async fn is_marked(repo: &str, config: &Config) -> Result<bool, Failure> {
     let backend: Arc<dyn Repository> = match place(repo, config)? {
         Place::Media(set) => Arc::new(set.inserted().await?.0),
@@ -46,7 +46,7 @@ pub(crate) async fn is_marked(repo: &str, config: &Config) -> Result<bool, Failu
     Ok(!matches!(OpenRepository::open(backend).await, Err(offsite::Error::Damaged { .. })))
 }
 
-/// Opens the place that `repo` names, whether it is an Offsite repository or not.
+/// Opens the place `repo`, whether it is an Offsite repository or not.
 pub(crate) async fn backend(repo: &str, config: &Config) -> Result<Arc<dyn Repository>, Failure> {
     Ok(match place(repo, config)? {
         Place::Folder(path) => {
@@ -58,7 +58,7 @@ pub(crate) async fn backend(repo: &str, config: &Config) -> Result<Arc<dyn Repos
     })
 }
 
-/// The folder that `repo` names, if it is one.
+/// Returns the folder of `repo`. `None` if it is no folder.
 pub(crate) fn folder(repo: &str, config: &Config) -> Result<Option<PathBuf>, Failure> {
     Ok(match place(repo, config)? {
         Place::Folder(path) => Some(path),
@@ -66,7 +66,7 @@ pub(crate) fn folder(repo: &str, config: &Config) -> Result<Option<PathBuf>, Fai
     })
 }
 
-/// The set of media that `repo` names; none if it is on no medium.
+/// Returns the set of media of `repo`. `None` if it is on no medium.
 pub(crate) fn media(repo: &str, config: &Config) -> Result<Option<MediaSet>, Failure> {
     Ok(match place(repo, config)? {
         Place::Media(set) => Some(set),
@@ -74,8 +74,8 @@ pub(crate) fn media(repo: &str, config: &Config) -> Result<Option<MediaSet>, Fai
     })
 }
 
-/// Opens what `repo` names to look at it: of a set of media, those that are away, too. Media that cannot be looked at are told of, and
-/// make the status one that needs a look.
+/// Opens `repo` to look at it. For a set of media, this includes those that are away. It prints which media cannot be looked at,
+/// and returns a status with warnings then.
 pub(crate) async fn views(repo: &str, config: &Config) -> Result<(Vec<View>, Status), Failure> {
     match media(repo, config)? {
         Some(set) => set.views().await,
@@ -83,13 +83,13 @@ pub(crate) async fn views(repo: &str, config: &Config) -> Result<(Vec<View>, Sta
     }
 }
 
-/// Opens the repository that `repo` names to read from it, until the command is told to stop.
+/// Opens the repository `repo` to read from it, until the command is told to stop.
 pub(crate) async fn open_until(repo: &str, config: &Config, stop: &Stop) -> Result<OpenRepository, Failure> {
     let repository = backend(repo, config).await?;
     Ok(OpenRepository::open(Arc::new(Stoppable { repository, stop: stop.clone() })).await?)
 }
 
-/// Makes the repository that `repo` names, its folder and the folders above it included.
+/// Makes the repository `repo`, with its folder and the folders above it.
 pub(crate) async fn initialise(repo: &str, config: &Config, now: Timestamp) -> Result<OpenRepository, Failure> {
     let backend: Arc<dyn Repository> = match place(repo, config)? {
         Place::Folder(path) => {
@@ -118,7 +118,7 @@ async fn open_bucket(options: S3Options) -> Result<S3, Failure> {
     })
 }
 
-/// The restore point that `--at` or `--point` names, of a job in the repository that `repo` names.
+/// Returns the restore point of `--at` or `--point`, of a job in the repository `repo`.
 pub(crate) fn point(
     (at, number): (Option<When>, Option<u64>),
     repo: &str,
@@ -134,7 +134,7 @@ pub(crate) fn point(
     })
 }
 
-/// The present.
+/// Returns the present time.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix_secs(jiff::Timestamp::now().as_second()).unwrap_or(Timestamp::MAX)
 }
@@ -160,7 +160,7 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
             "{location}: this version stores in folders, in buckets (s3://bucket/prefix) and on drives (removable:NAME) only"
         )));
     }
-    // What the config has was looked at when it was read, and has its own folder in front.
+    // Locations in the config were checked when it was read, and start at its folder.
     if config.location(repo).is_none()
         && let Some(why) = crate::config::path::location_fault(&location)
     {
@@ -169,7 +169,7 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
     Ok(Place::Folder(PathBuf::from(location)))
 }
 
-/// How to open a bucket: what the config does not say, the environment does, by the names that other tools know.
+/// Returns how to open a bucket. The environment says what the config does not, in the variables that other tools use.
 fn bucket(location: &str, config: Option<&RepositoryConfig>) -> Result<S3Options, Failure> {
     let variable =
         |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
@@ -212,7 +212,7 @@ fn refuse_file(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A listing of keys does not show files whose names are no keys; a folder with such files is not empty either.
+/// Refuses a folder with files whose names are no keys. A listing of keys does not show them, but the folder is not empty.
 fn refuse_foreign(path: &Path) -> Result<(), Failure> {
     let Ok(mut entries) = std::fs::read_dir(path) else { return Ok(()) };
     let foreign = entries.find_map(|entry| {

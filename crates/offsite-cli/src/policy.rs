@@ -1,4 +1,4 @@
-//! Retention as people write it: the table `[jobs.NAME.retention]`, and the same keys in a file of their own.
+//! Retention in TOML: the table `[jobs.NAME.retention]`, and the same keys in their own file.
 
 use offsite::retention::Anchors;
 use offsite::retention::ArchiveMethod;
@@ -15,7 +15,7 @@ use offsite::retention::Weekday;
 use offsite::retention::Zone;
 use serde::{Deserialize, Deserializer, de};
 
-/// The keys. One that this version does not know is refused, never ignored.
+/// The keys. A key that this version does not know is an error.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetentionConfig {
@@ -44,7 +44,7 @@ struct GfsConfig {
     #[serde(default, deserialize_with = "weekday")]
     weekday: Option<Weekday>,
     hour: Option<u32>,
-    /// The day of the month; of the quarter's and the year's month too, unless they have their own.
+    /// The day of the month. The quarter's and the year's month use it, too, unless they have their own.
     #[serde(default, deserialize_with = "month_day")]
     month_day: Option<MonthDay>,
     #[serde(default, deserialize_with = "quarter_month")]
@@ -58,18 +58,18 @@ struct GfsConfig {
 }
 
 impl RetentionConfig {
-    /// What these keys ask for.
+    /// Returns the policy of these keys.
     ///
     /// # Errors
-    /// What makes no sense, in words.
+    /// The fault in words, if a key has a wrong value.
     pub(crate) fn policy(&self) -> Result<Policy, String> {
         self.policy_in(Zone::utc())
     }
 
-    /// What these keys ask for, reckoned in `zone` unless they name another.
+    /// Returns the policy of these keys, in `zone` unless they name another.
     ///
     /// # Errors
-    /// What makes no sense, in words.
+    /// The fault in words, if a key has a wrong value.
     pub(crate) fn policy_in(&self, zone: Zone) -> Result<Policy, String> {
         let regular = match (self.keep, self.keep_days) {
             (Some(_), Some(_)) => return Err("keep and keep_days exclude each other: give one of them".to_owned()),
@@ -88,10 +88,10 @@ impl RetentionConfig {
 }
 
 impl RetentionConfig {
-    /// When machines go that the job no longer selects.
+    /// Returns when machines go that the job no longer selects. `None` if they stay.
     ///
     /// # Errors
-    /// What makes no sense, in words.
+    /// The fault in words, if a key has a wrong value.
     pub(crate) fn deleted_machines(&self) -> Result<Option<DeletedMachines>, String> {
         let days = self.deleted_machines_days.map(DeletedMachines::after_days).transpose();
         days.map_err(|error| format!("deleted_machines_days: {error}"))
@@ -144,7 +144,7 @@ enum Written {
     Words(String),
 }
 
-/// One of `choices`, by its name.
+/// Parses one of `choices` by its name.
 fn one_of<'de, T: Copy, D: Deserializer<'de>>(deserializer: D, choices: &[(&str, T)]) -> Result<T, D::Error> {
     let text = String::deserialize(deserializer)?;
     let found = choices.iter().find(|(name, _)| *name == text.to_lowercase());

@@ -10,39 +10,39 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Longer lines of a script are logged in pieces.
+/// The greatest length of a line in bytes. Longer lines of a script are logged in pieces.
 const LINE_BYTES_MAX: usize = 4096;
-/// How long the output of a script that has ended is waited for: a child that it left behind may hold it open.
+/// How long to wait for the output of a script that has ended. A child that it left behind may hold the output open.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// A program that is run after each interval of a job, with the report as JSON on its standard input.
+/// A program that runs after each interval of a job. It gets the report as JSON on its standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Script {
     pub(crate) path: PathBuf,
-    /// Where it is started.
+    /// The folder in which it starts.
     pub(crate) folder: PathBuf,
-    /// What is still at work then is killed, with all that it started.
+    /// How long it may run. Then it is killed, with all that it started.
     pub(crate) time_limit: Duration,
 }
 
-/// What a script is told in its environment.
+/// What a script gets in its environment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ScriptInput<'a> {
     /// `OFFSITE_JOB`.
     pub(crate) job: &'a str,
     /// `OFFSITE_RESULT`: `success`, `warning` or `failed`.
     pub(crate) result: &'a str,
-    /// `OFFSITE_POINT`: the number of the newest restore point that was made; empty if none was.
+    /// `OFFSITE_POINT`: the number of the newest restore point that was made. It is empty if none was made.
     pub(crate) point: Option<u64>,
 }
 
-/// Kills a process group, unless it is told that it has ended.
+/// Kills a process group, unless it is told that the group has ended.
 struct Group(Option<Pid>);
 
 impl Group {
     fn kill(&mut self) {
         if let Some(pid) = self.0.take() {
-            // It may have ended by itself.
+            // The group may have ended by itself.
             let _ = kill_process_group(pid, Signal::KILL);
         }
     }
@@ -55,7 +55,7 @@ impl Drop for Group {
 }
 
 impl Script {
-    /// Runs it to its end, or its time limit's. Each line that it prints goes to `log`.
+    /// Runs it until it ends, or until its time limit. Each line that it prints goes to `log`.
     ///
     /// # Errors
     /// What went wrong, in words.
@@ -74,7 +74,7 @@ impl Script {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, so that what it starts ends with it, and a signal to this process is not one to it.
+            // It gets its own group. So what it starts ends with it, and a signal to this process does not reach it.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -84,7 +84,7 @@ impl Script {
         let text = format!("{report}\n");
         let feed = async {
             if let Some(mut stdin) = stdin {
-                // A script need not read it.
+                // A script need not read its input.
                 let _ = stdin.write_all(text.as_bytes()).await;
             }
         };
@@ -102,11 +102,11 @@ impl Script {
         let ended = ended.await;
         let Ok((status, is_silent)) = ended else {
             group.kill();
-            // Killed, so this does not take long; a zombie is not left behind.
+            // It was killed, so this does not take long. No zombie is left behind.
             let _ = timeout(DRAIN, child.wait()).await;
             return Err(format!("the script {name} was killed after {} s, its time limit", self.time_limit.as_secs()));
         };
-        // The group's leader is gone; what it left behind on purpose stays.
+        // The leader of the group has ended. What it left behind on purpose stays.
         group.0 = None;
         if !is_silent {
             let _ = timeout(DRAIN, talk).await;
@@ -140,7 +140,7 @@ async fn lines(stream: Option<impl AsyncRead + Unpin>, log: &(dyn Fn(&str) + Syn
 
 fn print(line: &mut Vec<u8>, log: &(dyn Fn(&str) + Sync)) {
     let text = String::from_utf8_lossy(line);
-    // A line of a log is a line: no control characters of a script's.
+    // A line of the log is one line, so control characters of a script are replaced.
     let clean = |character: char| if character.is_control() && character != '\t' { '\u{fffd}' } else { character };
     log(&text.trim_end_matches('\r').chars().map(clean).collect::<String>());
     line.clear();
@@ -201,7 +201,7 @@ mod tests {
         let (ended, _) = run(&script(folder.path(), text, Duration::from_secs(2))).await;
         assert!(ended.unwrap_err().contains("time limit"));
         let child = fs::read_to_string(folder.path().join("child")).unwrap();
-        // Dead, or a zombie that nobody has waited for yet.
+        // It is dead, or a zombie that nobody has waited for yet.
         while let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", child.trim())) {
             if stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')) {
                 break;

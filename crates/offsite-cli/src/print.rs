@@ -1,6 +1,6 @@
-//! What the command prints, all of it.
+//! Prints everything that the command prints.
 //!
-//! Printing never ends work: where standard output or standard error cannot be written, the command goes on and its exit status
+//! Printing never ends work. If standard output or standard error cannot be written, the command goes on, and its exit status
 //! tells. A reader that has closed the pipe (`| head`) has seen enough, and changes nothing.
 
 use std::fmt::Display;
@@ -19,11 +19,11 @@ use crate::status::Failure;
 static LOST: Mutex<Lost> = Mutex::new(Lost { result: None, messages: 0, log_lines: 0 });
 
 struct Lost {
-    /// Why a part of the result could not be printed: the first reason.
+    /// The first reason why a part of the result could not be printed. `None` if all was printed.
     result: Option<String>,
-    /// Messages on standard error.
+    /// The number of messages on standard error.
     messages: u64,
-    /// Lines of the log since one could be written.
+    /// The number of lines of the log since one could be written.
     log_lines: u64,
 }
 
@@ -31,12 +31,12 @@ fn lost() -> MutexGuard<'static, Lost> {
     LOST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Prints a part of the result, for people: what times are left in it are told in the zone of this host.
+/// Prints a part of the result for people. Times in it are shown in the zone of this host.
 pub(crate) fn text(text: impl Display) {
     as_it_is(&LocalTime::host().text(&text.to_string()));
 }
 
-/// Prints a line of the result that is for machines.
+/// Prints a line of the result for machines.
 pub(crate) fn json(line: &str) {
     as_it_is(&format!("{line}\n"));
 }
@@ -59,13 +59,13 @@ pub(crate) fn line(line: impl Display) {
     text(format_args!("{line}\n"));
 }
 
-/// Where a result goes that is longer than memory; whoever writes it tells what could not be written.
+/// Returns a writer for a result that is longer than memory. Its caller reports what could not be written.
 pub(crate) fn long() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(1 << 16, io::stdout().lock())
 }
 
-/// Standard output for bytes that are no text; whoever writes them tells what could not be written. What the command says goes to
-/// standard error then.
+/// Returns standard output for bytes that are no text. Its caller reports what could not be written. The messages of the command go
+/// to standard error then.
 pub(crate) fn raw() -> Result<File, Failure> {
     let output = io::stdout();
     if output.is_terminal() {
@@ -76,7 +76,7 @@ pub(crate) fn raw() -> Result<File, Failure> {
     output.map(File::from).map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}")))
 }
 
-/// Prints a message on standard error: what went wrong, or what should be known.
+/// Prints a message on standard error: what went wrong, or what the user should know.
 pub(crate) fn problem(text: impl Display) {
     message(LocalTime::host().text(&format!("offsite: {text}\n")));
 }
@@ -86,7 +86,7 @@ pub(crate) fn warning(text: impl Display) {
     problem(format_args!("warning: {text}"));
 }
 
-/// Prints on standard error, as it is. In one piece, so that lines of several tasks do not mix.
+/// Prints a text on standard error as it is. It prints it in one piece, so that lines of several tasks do not mix.
 pub(crate) fn message(text: String) {
     let written = io::stderr().write_all(text.as_bytes());
     if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
@@ -94,7 +94,7 @@ pub(crate) fn message(text: String) {
     }
 }
 
-/// Prints what the arguments are answered with, as help and what is wrong with them; the exit status.
+/// Prints the answer of the argument parser, for example help or a fault. Returns the exit status.
 pub(crate) fn answer(answer: &clap::Error) -> ExitCode {
     if let Err(error) = answer.print()
         && error.kind() != ErrorKind::BrokenPipe
@@ -104,7 +104,7 @@ pub(crate) fn answer(answer: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2))
 }
 
-/// Prints why a command could not be carried out; the exit status.
+/// Prints why a command could not be carried out. Returns the exit status.
 pub(crate) fn failure(failure: &Failure) -> ExitCode {
     let status = match failure {
         Failure::Failed(text) => {
@@ -123,8 +123,8 @@ pub(crate) fn failure(failure: &Failure) -> ExitCode {
     exit(status)
 }
 
-/// The exit status of a command that ended with `status`: 1 if its result could not be printed, and 3 where it would be 0 but
-/// messages could not be.
+/// Returns the exit status of a command that ended with `status`. It is 1 if the result could not be printed, and 3 instead of 0 if
+/// messages could not.
 pub(crate) fn exit(status: u8) -> ExitCode {
     let result = lost().result.take();
     if let Some(why) = &result {
@@ -137,19 +137,19 @@ pub(crate) fn exit(status: u8) -> ExitCode {
     })
 }
 
-/// Whether somebody has not heard all: of the log, what could be told of later does not count.
+/// Whether messages were lost. Lost lines of the log that could be reported later do not count.
 fn is_silent() -> bool {
     let lost = lost();
     lost.messages > 0 || lost.log_lines > 0
 }
 
-/// Standard error, for the log of the daemon. What cannot be written is counted, and told with the next line that can be.
+/// Standard error, for the log of the daemon. It counts lines that cannot be written, and reports them with the next line that can.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Lines come whole.
+        // Each call has a complete line.
         let line = LocalTime::host().text(&String::from_utf8_lossy(bytes));
         let mut lost = lost();
         let mut output = io::stderr().lock();

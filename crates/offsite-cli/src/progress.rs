@@ -1,4 +1,4 @@
-//! Progress bars on standard error, when it is a terminal.
+//! Progress bars on standard error, if it is a terminal.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ struct Bars {
     current: Mutex<Option<ProgressBar>>,
 }
 
-/// What shows how far an operation is; nothing where nobody looks.
+/// Returns what shows the progress of an operation. It shows nothing if standard error is no terminal.
 pub(crate) fn bars() -> Arc<dyn Progress> {
     Arc::new(Bars::default())
 }
@@ -43,12 +43,12 @@ impl Progress for Bars {
     }
 
     fn wait(&self, wait: &Wait<'_>) {
-        // Logs want to know it as well as terminals.
+        // Logs need this as well as terminals.
         print::problem(wait);
     }
 }
 
-/// What is done, in a word or two.
+/// Returns a word or two for what is done.
 pub(crate) fn words(activity: &Activity<'_>) -> &'static str {
     match (activity.step, activity.task) {
         (Step::Zero, _) => "zeroing",

@@ -1,4 +1,4 @@
-//! Repositories whose marker is lost.
+//! Opens repositories whose marker is lost.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use offsite::repository::Repository;
 
 use crate::status::Failure;
 
-/// Opens the repository at a place, even if its marker is lost or damaged. Returns whether it has a new one.
+/// Opens the repository at a place, even if its marker is lost or damaged. Returns whether it got a new one.
 pub(crate) async fn recover_at(
     backend: Arc<dyn Repository>,
     now: Timestamp,

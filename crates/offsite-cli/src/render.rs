@@ -9,12 +9,12 @@ use offsite::runner::{CopyRun, Overdue};
 
 use crate::words;
 
-/// Bytes in binary units, three digits at least.
+/// Returns a number of bytes in binary units, with at least three digits.
 pub(crate) fn bytes(count: u64) -> String {
     Bytes(count).to_string()
 }
 
-/// A duration, as exact as one cares to know.
+/// Returns a duration, about as exact as people need it.
 pub(crate) fn duration(duration: Duration) -> String {
     let secs = duration.as_secs_f64();
     match secs {
@@ -25,7 +25,7 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-/// What is to be known of a machine that is not as it should be, as the rest of a line.
+/// Describes a machine that is not as it should be, as the rest of a line. `None` if it is as it should be.
 pub(crate) fn outcome(machine: &MachineName, outcome: &MachineOutcome) -> Option<String> {
     match outcome {
         MachineOutcome::Complete { .. } | MachineOutcome::Unchanged { .. } => None,
@@ -42,7 +42,7 @@ pub(crate) fn outcome(machine: &MachineName, outcome: &MachineOutcome) -> Option
     }
 }
 
-/// How old something is, in words that a person would use.
+/// Returns an age in words.
 pub(crate) fn age(secs: i64) -> String {
     let minutes = secs.max(0) / 60;
     match minutes {
@@ -53,7 +53,7 @@ pub(crate) fn age(secs: i64) -> String {
     }
 }
 
-/// What is overdue at `now`, a line each.
+/// Returns what is overdue at `now`, one machine per line.
 pub(crate) fn overdue(overdue: &[Overdue], max_age: Duration, now: Timestamp) -> Vec<String> {
     let line = |overdue: &Overdue| {
         let at_most = age(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
@@ -71,12 +71,12 @@ pub(crate) fn overdue(overdue: &[Overdue], max_age: Duration, now: Timestamp) ->
     overdue.iter().map(line).collect()
 }
 
-/// What was overdue at the end of an interval, a line each.
+/// Returns what was overdue at the end of an interval, one machine per line.
 pub(crate) fn overdue_of(report: &CopyRun) -> Vec<String> {
     report.max_age.map_or_else(Vec::new, |max_age| overdue(&report.overdue(), max_age, report.ended))
 }
 
-/// Bytes per second, if the time was long enough to tell.
+/// Returns the bytes per second. `None` if the time was too short to tell.
 pub(crate) fn rate(count: u64, duration: Duration) -> String {
     let secs = duration.as_secs_f64();
     if secs < 0.001 || count == 0 {
@@ -85,17 +85,17 @@ pub(crate) fn rate(count: u64, duration: Duration) -> String {
     format!(" ({:.1} MiB/s)", count as f64 / secs / f64::from(1 << 20))
 }
 
-/// `count` things, in words.
+/// Returns `count` things in words.
 pub(crate) fn count(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// Whether an operation kept to its plan, in words.
+/// Says whether an operation kept to its plan.
 pub(crate) fn kept(tally: &Tally) -> &'static str {
     if tally.kept_to_plan() { "as planned" } else { "NOT as planned: please report this defect" }
 }
 
-/// Rows as a table: columns as wide as they must be, the last one free, those in `right` flush right.
+/// Returns rows as a table. Columns are as wide as they must be, the last one is free, and those in `right` are flush right.
 pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {

@@ -1,4 +1,4 @@
-//! What the command does when it is sent a signal.
+//! Handles the signals of the command.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,14 +11,15 @@ use tokio::time::timeout;
 use crate::status::Failure;
 use crate::stop_signal::StopSignal;
 
-/// How long what reads may take to end in order.
+/// How long a reading operation may take to end in order.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A file that grows past the limit of its size (`ulimit -f`, `LimitFSIZE=`) ends in an error of the write, not in the end of the
-/// process: where the signal is caught, the write says `EFBIG`. Scripts that are started get the signal as ever, which they would
-/// not if it were ignored.
+/// Makes a write fail with `EFBIG` if a file grows past the size limit (`ulimit -f`, `LimitFSIZE=`). Without it, the process would
+/// end.
+///
+/// It catches the signal. Scripts that are started still get it. They would not if it were ignored.
 pub(crate) fn file_size_is_an_error() -> Result<(), Failure> {
-    // What has been caught once stays caught, also when nobody listens.
+    // Once caught, the signal stays caught, even if nobody listens.
     listen(SignalKind::from_raw(Number::XFSZ.as_raw())).map(drop)
 }
 
@@ -26,12 +27,12 @@ pub(crate) fn listen(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::Failed(format!("cannot listen to signals: {error}")))
 }
 
-/// Whether the command is to stop. The first `Ctrl-C` or `SIGTERM` asks it to; the second ends the process at once.
+/// Whether the command is to stop. The first `Ctrl-C` or `SIGTERM` asks it to stop. The second ends the process at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(watch::Receiver<Option<StopSignal>>);
 
 impl Stop {
-    /// From now on the command ends in order.
+    /// Starts to listen. From now on, the command ends in order.
     pub(crate) fn listen() -> Result<Self, Failure> {
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let (sender, receiver) = watch::channel(None);
@@ -64,13 +65,13 @@ impl Stop {
         let signal = receiver.wait_for(Option::is_some).await.ok().and_then(|signal| *signal);
         match signal {
             Some(signal) => signal,
-            // Nobody listens any more, so nobody tells.
+            // Nobody listens any more, so no signal comes.
             None => std::future::pending().await,
         }
     }
 
-    /// Carries out `work`, which no longer goes on by itself once the command is to stop, and is cut off if it goes on all the same. What
-    /// stopping means is told by `what`.
+    /// Does `work`, which ends by itself once the command is to stop. If it still goes on, it is cut off. `what` says what stopping
+    /// means.
     pub(crate) async fn end<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -79,7 +80,7 @@ impl Stop {
         self.end_within(GRACE, work, what).await
     }
 
-    /// Carries out `work`, and drops it as soon as the command is to stop.
+    /// Does `work`, and drops it as soon as the command is to stop.
     pub(crate) async fn cut_off<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -101,7 +102,7 @@ impl Stop {
             signal = self.wait() => signal,
         };
         match timeout(grace, work).await {
-            // It was done all the same.
+            // The work was done all the same.
             Ok(Ok(done)) => Ok(done),
             _ => Err(Failure::Stopped { signal, what: what.to_owned() }),
         }

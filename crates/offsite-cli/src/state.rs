@@ -1,4 +1,4 @@
-//! The state folder: what the host keeps. The status of the daemon, what came of each job's last interval, whoever ran it, and the
+//! The state folder, which has what the host keeps: the status of the daemon, the result of each job's last interval, and the
 //! catalogues of drives.
 
 use std::collections::BTreeMap;
@@ -16,28 +16,28 @@ use serde_json::Value;
 use crate::totals::Totals;
 use crate::{json, words};
 
-/// The version that is written. A file of another one is not understood.
+/// The version that is written. A file of another version is not read.
 const VERSION: u32 = 1;
 /// The folder of the jobs' files.
 const RESULTS: &str = "jobs";
 /// The end of the name of a job's file.
 const ENDING: &str = ".json";
 
-/// The folder, which need not be there yet.
+/// The state folder. It need not exist yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StateDir(PathBuf);
 
-/// What came of a job's last interval.
+/// The result of a job's last interval.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LastResult {
     version: u32,
     /// The report, as scripts get it.
     pub(crate) report: Value,
-    /// How old a copy may be, as the config said then.
+    /// The age in seconds from which a copy was overdue, as the config said then. `None` if no copy ever was.
     pub(crate) max_age_secs: Option<u64>,
-    /// When each machine was in the state that was copied last.
+    /// The time of the state that was copied last, by machine. `None` if the machine has no copy.
     newest: BTreeMap<String, Option<String>>,
-    /// What a verification or a repair found since, and what an earlier one found that no run mends or tells of.
+    /// What a later verification or repair found, with earlier findings that no run mends or reports.
     #[serde(default)]
     pub(crate) verified: Option<Verified>,
     /// What its runs have done.
@@ -50,14 +50,14 @@ pub(crate) struct LastResult {
 pub(crate) struct Verified {
     /// When it ended.
     pub(crate) at: String,
-    /// Damage of backup files, in words, a line for each. Each run tells by itself what of that is still damaged.
+    /// The damage of backup files in words, one line each. Each run reports by itself what is still damaged.
     pub(crate) files: Vec<String>,
-    /// Damaged heads, indexes and second copies, which stay until a repair.
+    /// The damaged heads, indexes and second copies. They stay until a repair.
     pub(crate) others: Vec<String>,
 }
 
 impl Verified {
-    /// What was found at a time.
+    /// Returns what was found at a time.
     pub(crate) fn of(at: String, damage: &[Damage]) -> Self {
         let mut found = Self { at, files: Vec::new(), others: Vec::new() };
         for damage in damage {
@@ -70,13 +70,13 @@ impl Verified {
         found
     }
 
-    /// All that was found.
+    /// Returns everything that was found.
     pub(crate) fn damage(&self) -> impl Iterator<Item = &str> {
         self.others.iter().chain(&self.files).map(String::as_str)
     }
 }
 
-/// A job's file, below the state folder.
+/// Returns the path of a job's file below the state folder.
 fn file(job: &str) -> PathBuf {
     Path::new(RESULTS).join(format!("{job}{ENDING}"))
 }
@@ -90,7 +90,7 @@ impl StateDir {
         &self.0
     }
 
-    /// The catalogue of the drives of the set `name`.
+    /// Returns the path of the catalogue of the set `name`.
     pub(crate) fn media(&self, name: &str) -> PathBuf {
         self.0.join("media").join(name)
     }
@@ -108,10 +108,10 @@ impl StateDir {
         self.0.join(file(job))
     }
 
-    /// Takes down what came of an interval.
+    /// Keeps the result of an interval.
     ///
     /// # Errors
-    /// Why it cannot be kept, in words.
+    /// The reason in words, if it cannot be kept.
     pub(crate) fn keep(&self, report: &CopyRun) -> Result<(), String> {
         let job = report.job.as_str();
         let mut newest: BTreeMap<String, Option<String>> =
@@ -119,7 +119,7 @@ impl StateDir {
         let (mut verified, mut totals) = (None, Totals::default());
         if let Ok(Some(before)) = read(&self.result(job)) {
             if newest.is_empty() {
-                // Copies grow older, too, while the target is away.
+                // Copies also grow older while the target is away.
                 newest = before.newest;
             }
             totals = before.totals;
@@ -137,10 +137,11 @@ impl StateDir {
         self.write(job, &last)
     }
 
-    /// Takes down what a verification of a job's copies found. A job that has not run here has nothing that it could stand beside.
+    /// Keeps the findings of a verification of a job's copies. It does nothing if the job has not run here, as there is no result
+    /// to keep them with.
     ///
     /// # Errors
-    /// Why it cannot be kept, in words.
+    /// The reason in words, if they cannot be kept.
     pub(crate) fn keep_verified(&self, job: &str, verified: Verified) -> Result<(), String> {
         match read(&self.result(job))? {
             Some(last) => self.write(job, &LastResult { verified: Some(verified), ..last }),
@@ -159,7 +160,7 @@ impl StateDir {
         })
     }
 
-    /// What came of the last interval of each job, and what is wrong with files that cannot be read.
+    /// Returns the result of the last interval of each job, and what is wrong with files that cannot be read.
     pub(crate) fn last_results(&self) -> (BTreeMap<String, LastResult>, Vec<String>) {
         let (mut results, mut faults) = (BTreeMap::new(), Vec::new());
         let entries = match fs::read_dir(self.results()) {
@@ -178,15 +179,15 @@ impl StateDir {
         (results, faults)
     }
 
-    /// The last result under the old name of a job is now that of `job`.
+    /// Gives the last result of a job under its old name to `job`.
     pub(crate) fn rename(&self, old: &str, job: &str) {
-        // What cannot be taken over, the next interval tells anew.
+        // If this fails, the next interval makes a new one.
         let _ = StateFolder::new(&self.0).rename(file(old), file(job));
     }
 }
 
 impl LastResult {
-    /// When each machine was in the state that was copied last. A machine without a time has no copy.
+    /// Returns the time of the state that was copied last, by machine. A machine without a time has no copy.
     pub(crate) fn newest(&self) -> BTreeMap<MachineName, Option<Timestamp>> {
         let newest = self.newest.iter().filter_map(|(name, time)| {
             let time = time.as_deref().and_then(|time| Timestamp::parse(time).ok());
@@ -195,7 +196,7 @@ impl LastResult {
         newest.collect()
     }
 
-    /// A text of the report.
+    /// Returns a text field of the report.
     pub(crate) fn text(&self, field: &str) -> Option<&str> {
         self.report.get(field)?.as_str()
     }

@@ -1,26 +1,26 @@
-//! How a command ends.
+//! The ways in which a command ends.
 
 use crate::advice;
 use crate::error_text::chain_of;
 use crate::stop_signal::StopSignal;
 
-/// A command that ended by itself.
+/// The status of a command that ended by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// Everything asked for is done.
+    /// Everything requested is done.
     Done,
-    /// Done, but something needs a look.
+    /// Everything is done, but something needs a look.
     Warnings,
     /// The report says that something is wrong.
     Failed,
-    /// The config makes no sense.
+    /// The config is wrong.
     WrongUse,
-    /// What a monitoring plugin answers: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    /// The answer of a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     Check(u8),
 }
 
 impl Status {
-    /// As the command's exit status tells it.
+    /// Returns the exit status of the command.
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -31,13 +31,13 @@ impl Status {
         }
     }
 
-    /// The worse of two.
+    /// Returns the worse of two.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::WrongUse, Self::WrongUse) => Self::WrongUse,
             (Self::Failed | Self::WrongUse, _) | (_, Self::Failed | Self::WrongUse) => Self::Failed,
             (Self::Warnings, _) | (_, Self::Warnings) => Self::Warnings,
-            // No part of several.
+            // A check is never one of several.
             (check @ Self::Check(_), _) | (_, check @ Self::Check(_)) => check,
             (Self::Done, Self::Done) => Self::Done,
         }
@@ -49,11 +49,11 @@ impl Status {
 pub(crate) enum Failure {
     /// The operation failed.
     Failed(String),
-    /// What was typed, or the config, makes no sense.
+    /// The arguments or the config are wrong.
     WrongUse(String),
-    /// It was told to stop, and has.
+    /// The command was told to stop, and has stopped.
     Stopped {
-        /// By what.
+        /// The signal that stopped it.
         signal: StopSignal,
         /// What that means, in words.
         what: String,
@@ -61,7 +61,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// In words.
+    /// Returns the failure in words.
     pub(crate) fn text(&self) -> &str {
         let (Self::Failed(text) | Self::WrongUse(text) | Self::Stopped { what: text, .. }) = self;
         text

@@ -5,12 +5,12 @@
 pub(crate) enum StopSignal {
     /// `Ctrl-C`.
     Interrupt,
-    /// `kill`, or the system's service manager.
+    /// `kill`, or the service manager of the system.
     Terminate,
 }
 
 impl StopSignal {
-    /// As a shell tells the end by that signal.
+    /// Returns the exit status that a shell reports after this signal.
     pub(crate) const fn status(self) -> u8 {
         match self {
             Self::Interrupt => 130,

@@ -1,5 +1,5 @@
-//! A repository whose blocks can no longer be read once the command is told to stop, so that what reads ends as after any other
-//! failure: what it has made is discarded, and its pin is given back.
+//! A repository that returns no more blocks once the command is told to stop. So a reading operation ends as after any other
+//! failure: it discards what it has made, and gives its pin back.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Repository for Stoppable {
     }
 
     async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
-        // Heads and pins are read whole, also to end in order.
+        // Heads and pins are still read completely, so that the operation ends in order.
         match what {
             ReadRequest::Ranges(_) if self.stop.is_set() => {
                 Err(Error::new(ErrorKind::Unavailable, "read").with_key(key).with_detail("the command was stopped"))

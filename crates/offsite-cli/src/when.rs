@@ -1,4 +1,4 @@
-//! Points in time as people type them.
+//! Times as people type them.
 
 use std::str::FromStr;
 
@@ -8,10 +8,10 @@ use jiff::{Span, ToSpan};
 use offsite::model::Timestamp;
 use offsite::retention::Zone;
 
-/// A time, some of it to be read from a clock and a calendar that are not known yet.
+/// A time. A part of it may have to be taken from a clock and a calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
-    /// RFC 3339.
+    /// A time in RFC 3339.
     Instant(Timestamp),
     /// What a clock shows, or the end of a day.
     Local(Day, Option<Time>),
@@ -48,7 +48,8 @@ impl FromStr for When {
 }
 
 impl When {
-    /// The time that is meant in `zone` at `now`: of a day its last second, of a time that the clocks show twice the second.
+    /// Returns the time in `zone` at `now`. A day stands for its last second. If clocks show a time twice, it stands for the second
+    /// one.
     pub(crate) fn in_zone(self, zone: &Zone, now: Timestamp) -> Result<Timestamp, String> {
         let (day, time) = match self {
             Self::Instant(instant) => return Ok(instant),
@@ -84,7 +85,7 @@ fn day(text: &str) -> Option<Day> {
     match text {
         "today" => Some(Day::Today),
         "yesterday" => Some(Day::Yesterday),
-        // More is read as a date than anyone takes for one: years of six digits, and dates with a time.
+        // The parser also accepts years of six digits and dates with a time, which nobody means as a date.
         _ if text.len() == 10 => text.parse().ok().map(Day::Date),
         _ => None,
     }
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn times_are_meant_as_the_clocks_of_the_zone_show_them() {
-        // In Berlin it is the 23rd already.
+        // In Berlin, it is the 23rd already.
         let now = "2026-11-22T23:30:00Z";
         for (text, zone, expected) in [
             ("2026-11-22T22:00:00Z", "Europe/Berlin", "2026-11-22T22:00:00Z"),
@@ -124,10 +125,10 @@ mod tests {
             ("yesterday 06:30", "Europe/Berlin", "2026-11-22T05:30:00Z"),
             ("today", "UTC", "2026-11-22T23:59:59Z"),
             ("22:00", "UTC", "2026-11-22T22:00:00Z"),
-            // Shown twice; and never.
+            // The clocks show the first twice, and the second never.
             ("2026-10-25 02:30", "Europe/Berlin", "2026-10-25T01:30:00Z"),
             ("2026-03-29 02:30", "Europe/Berlin", "2026-03-29T01:30:00Z"),
-            // A day of 23 hours, and one that does not begin at midnight.
+            // The first day has 23 hours. The second does not begin at midnight.
             ("2026-03-29", "Europe/Berlin", "2026-03-29T21:59:59Z"),
             ("2018-11-03", "America/Sao_Paulo", "2018-11-04T02:59:59Z"),
         ] {

@@ -1,16 +1,16 @@
-//! What reports have to say, in an operator's words: with the keys of the config and the commands that help.
+//! Notes of reports in an operator's words, with keys of the config and commands that help.
 
 use offsite::report::{DamageKind, Doubt, ImageWarning, Note, PatternPlace, Reason, Unseen};
 use offsite::schedule::ClockReading;
 
 use crate::advice;
 
-/// What is not as it was to be, each in a line.
+/// Returns notes and doubts, one per line.
 pub(crate) fn notes(notes: &[Note], doubts: &[Doubt]) -> Vec<String> {
     notes.iter().map(note).chain(doubts.iter().map(doubt)).collect()
 }
 
-/// A note of a report.
+/// Returns a note of a report in words.
 pub(crate) fn note(note: &Note) -> String {
     match note {
         Note::NotSeen(what) => unseen(what),
@@ -31,7 +31,7 @@ pub(crate) fn note(note: &Note) -> String {
     }
 }
 
-/// What was not looked at.
+/// Says what was not looked at.
 pub(crate) fn unseen(unseen: &Unseen) -> String {
     match unseen {
         Unseen::Heads { .. } => format!("{unseen}; {}", advice::OF_DAMAGED_HEAD),
@@ -40,7 +40,7 @@ pub(crate) fn unseen(unseen: &Unseen) -> String {
     }
 }
 
-/// What is damaged.
+/// Says what is damaged.
 pub(crate) fn damage(kind: &DamageKind) -> String {
     match kind {
         DamageKind::IndexCopy { fault } => format!("{fault}; `offsite repair` makes it again from the index"),
@@ -48,7 +48,7 @@ pub(crate) fn damage(kind: &DamageKind) -> String {
     }
 }
 
-/// What there is to say of an image.
+/// Returns a warning about an image in words.
 pub(crate) fn image(warning: &ImageWarning) -> String {
     match warning {
         ImageWarning::LooksLike { .. } => format!(
@@ -59,7 +59,7 @@ pub(crate) fn image(warning: &ImageWarning) -> String {
     }
 }
 
-/// What nobody is likely to have meant.
+/// Says which setting probably does not do what it was meant to.
 pub(crate) fn doubt(doubt: &Doubt) -> String {
     match doubt {
         Doubt::IdlePattern { place, pattern } => {
@@ -78,7 +78,7 @@ pub(crate) fn doubt(doubt: &Doubt) -> String {
     }
 }
 
-/// Why a machine is not as it was to be.
+/// Says why a machine is not as it should be.
 pub(crate) fn reason(reason: &Reason) -> String {
     advised(reason.to_string(), advice_of(reason))
 }

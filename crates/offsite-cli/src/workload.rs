@@ -1,13 +1,12 @@
-//! Virtual machine disks made to order: the demonstration and the benchmarks run on them.
+//! Generated disks of virtual machines, for the demonstration and the benchmarks.
 //!
-//! A [`Disk`] is a function of its name, a seed and a size. It has versions: version 0 is the first backup's state, and
-//! each later version changes a small part of the one before, as a day of work does. The same arguments give the same
-//! bytes everywhere and always, so nothing has to be stored to know what a restored disk must hold:
-//! [`Disk::at`] tells it block by block.
+//! A [`Disk`] is a function of its name, a seed and a size. It has versions. Version 0 is the state of the first backup. Each later
+//! version changes a small part of the one before, as a day of work does. The same arguments give the same bytes everywhere and
+//! always. So nothing has to be stored to know what a restored disk must hold: [`Disk::at`] returns it block by block.
 //!
-//! What the disks are like is said by a [`Profile`]: some of the disk was never written, some of it does not compress,
-//! the rest compresses about 2:1 under zstd; machines made with one seed have a part in common, as machines made from
-//! one template do; and changes fall mostly on a hot part of the disk, half of them as single pages.
+//! A [`Profile`] says what the disks are like. A part of the disk was never written, a part does not compress, and the rest
+//! compresses about 2:1 under zstd. Machines with one seed have a part in common, as machines from one template do. Changes fall
+//! mostly on a hot part of the disk, half of them as single pages.
 
 mod content;
 mod draw;
@@ -24,19 +23,19 @@ pub use image::Image;
 
 use draw::{Stream, hash, share_of, spread};
 
-/// Bytes in a page, the smallest piece of a disk that a version changes.
+/// The number of bytes in a page, the smallest piece of a disk that a version changes.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Bytes in a block of the generator. A job may store the disk in blocks of another size.
+/// The number of bytes in a block of the generator. A job may store the disk in blocks of another size.
 pub const BLOCK_BYTES: usize = 1 << 20;
 
-/// Pages in a block.
+/// The number of pages in a block.
 pub const BLOCK_PAGES: usize = BLOCK_BYTES / PAGE_BYTES;
 
-/// The most pages that a version changes in a block that it does not rewrite whole.
+/// The largest number of pages that a version changes in a block without rewriting it completely.
 const SCATTERED_PAGES_MAX: usize = 32;
 
-/// What the hashes are drawn for. Two purposes with one number would move together.
+/// The purposes of hashes. Two purposes with one number would move together.
 mod purpose {
     pub(super) const KIND: u64 = 1;
     pub(super) const HOT: u64 = 2;
@@ -50,9 +49,9 @@ mod purpose {
 /// How much of a disk a version changes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Changes {
-    /// About this share of the blocks; half of them in the hot part, and some only in scattered pages.
+    /// About this share of the blocks. Half of them are in the hot part, and some change only in scattered pages.
     Share(f64),
-    /// Exactly this many blocks (or all there are), anywhere and rewritten whole: the increment stays the same while
+    /// Exactly this many blocks, or all if there are fewer, anywhere and rewritten completely. The increment stays the same while
     /// the disk around it grows.
     WholeBlocks(u64),
 }
@@ -60,19 +59,19 @@ pub enum Changes {
 /// What a disk is like. Shares are between 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Profile {
-    /// Blocks of one kind that lie together.
+    /// The number of blocks of one kind that lie together.
     pub extent_blocks: u64,
-    /// The share that was never written; it stays a hole in the file.
+    /// The share that was never written. It stays a hole in the file.
     pub zero: f64,
-    /// The share that does not compress. What is neither is mixed, about 2:1 under zstd.
+    /// The share that does not compress. The rest is mixed, and compresses about 2:1 under zstd.
     pub incompressible: f64,
-    /// The share that all machines of one seed have in common: the first part of the disk, as a template leaves it.
+    /// The share that all machines of one seed have in common. It is the first part of the disk, as a template leaves it.
     pub shared: f64,
     /// What each version changes.
     pub changes: Changes,
     /// The part of the disk that takes half of the changes.
     pub hot: f64,
-    /// The share of the changed blocks that is rewritten whole; the others get 1 to 32 scattered pages.
+    /// The share of the changed blocks that is rewritten completely. The others get 1 to 32 scattered pages.
     pub whole: f64,
 }
 
@@ -91,7 +90,7 @@ impl Default for Profile {
 }
 
 impl Profile {
-    /// The usual disk, with extents small enough that a disk of `size_mib` has some of each kind.
+    /// Returns the usual profile, with extents small enough that a disk of `size_mib` has some of each kind.
     #[must_use]
     pub fn for_size(size_mib: u64) -> Self {
         let usual = Self::default();
@@ -102,19 +101,19 @@ impl Profile {
 /// The pages of one block that a version wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChangedBlock {
-    /// The block's number; it lies at this times [`BLOCK_BYTES`].
+    /// The number of the block. Its position in bytes is the number times [`BLOCK_BYTES`].
     pub block: u64,
     pages: PageSet,
 }
 
 impl ChangedBlock {
-    /// Whether all of the block was rewritten.
+    /// Returns `true` if the complete block was rewritten.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.pages == PageSet::ALL
     }
 
-    /// The bytes that were rewritten.
+    /// Returns the number of bytes that were rewritten.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.pages.count() * PAGE_BYTES as u64
@@ -124,9 +123,9 @@ impl ChangedBlock {
 /// A disk of a machine, in all its versions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disk {
-    /// Tells machines (and disks of one machine) apart: another name, other content.
+    /// The name of the disk. Machines, and disks of one machine, with other names have other content.
     pub name: String,
-    /// The seed of the whole workload. Disks of one seed share a part of their content.
+    /// The seed of the complete workload. Disks of one seed share a part of their content.
     pub seed: u64,
     /// The size in MiB, which is also the number of blocks.
     pub size_mib: u64,
@@ -141,13 +140,13 @@ impl Disk {
         Self { name: name.to_owned(), seed, size_mib, profile: Profile::for_size(size_mib) }
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.size_mib * BLOCK_BYTES as u64
     }
 
-    /// What the block's content was like when the disk was made.
+    /// Returns the kind of the block's content when the disk was made.
     #[must_use]
     pub fn kind(&self, block: u64) -> Kind {
         let owner = if self.is_shared(block) { self.seed } else { self.own() };
@@ -161,7 +160,7 @@ impl Disk {
         }
     }
 
-    /// What `version` changed in the version before it, in order of blocks. Version 0 changed nothing.
+    /// Returns what `version` changed in the version before it, in order of blocks. Version 0 changed nothing.
     #[must_use]
     pub fn changes(&self, version: u32) -> Vec<ChangedBlock> {
         if version == 0 {
@@ -185,32 +184,33 @@ impl Disk {
         }
     }
 
-    /// The bytes that `version` rewrote, to the page. In blocks of 1 MiB it is [`Self::changes`] times the block.
+    /// Returns the number of bytes that `version` rewrote, to the page. In blocks of 1 MiB, it is the number of [`Self::changes`]
+    /// times the block size.
     #[must_use]
     pub fn changed_bytes(&self, version: u32) -> u64 {
         self.changes(version).iter().map(ChangedBlock::bytes).sum()
     }
 
-    /// The disk's content at `version`.
+    /// Returns the content of the disk at `version`.
     #[must_use]
     pub fn at(&self, version: u32) -> Image<'_> {
         Image::new(self, version)
     }
 
-    /// Writes the disk at `version` to a new file at `path`; what was never written stays a hole.
+    /// Writes the disk at `version` to a new file at `path`. The parts that were never written stay holes.
     ///
     /// # Errors
-    /// If the file cannot be created or written.
+    /// An error if the file cannot be created or written.
     pub fn write_full(&self, path: &Path, version: u32) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         self.at(version).write_to(&mut file)
     }
 
-    /// Turns the file at `path` from the version before `version` into `version`, in place: only what changed is
-    /// written. Returns the bytes written.
+    /// Turns the file at `path` from the version before `version` into `version`, in place. It writes only what changed. Returns
+    /// the number of written bytes.
     ///
     /// # Errors
-    /// If the file is not there, or is not of the disk's size, or cannot be written.
+    /// An error if the file does not exist, has another size than the disk, or cannot be written.
     pub fn apply(&self, path: &Path, version: u32) -> io::Result<u64> {
         let mut file = OpenOptions::new().write(true).open(path)?;
         if file.metadata()?.len() != self.size_bytes() {
@@ -219,10 +219,10 @@ impl Disk {
         image::write_changes(self, version, &mut file)
     }
 
-    /// Whether the file at `path` is the disk at `version`, to the last byte.
+    /// Returns `true` if the file at `path` is the disk at `version`, to the last byte.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// An error if the file cannot be read.
     pub fn is_same(&self, path: &Path, version: u32) -> io::Result<bool> {
         let mut file = File::open(path)?;
         if file.metadata()?.len() != self.size_bytes() {
@@ -240,7 +240,7 @@ impl Disk {
         Ok(true)
     }
 
-    /// The hash of what makes this disk different from all others.
+    /// Returns the hash of what makes this disk different from all others.
     fn own(&self) -> u64 {
         self.name.bytes().fold(hash(&[self.seed]), |so_far, byte| hash(&[so_far, u64::from(byte)]))
     }
@@ -257,7 +257,7 @@ impl Disk {
         spread(hash(&[self.own(), purpose::HOT]), self.extent_of(block), draw::SQRT_2) < self.profile.hot
     }
 
-    /// What the content of `block` is derived from, as `version` wrote it.
+    /// Returns the seed of the content of `block`, as `version` wrote it.
     fn content_seed(&self, block: u64, version: u32) -> u64 {
         if version == 0 && self.is_shared(block) {
             hash(&[self.seed, purpose::FIRST_CONTENT, block])
@@ -270,7 +270,7 @@ impl Disk {
         share_of(hash(&[self.own(), purpose, u64::from(version), block]))
     }
 
-    /// How likely a version changes `block`: half of the changes fall on the hot part, half on the rest.
+    /// Returns how likely a version changes `block`. Half of the changes fall on the hot part, and half on the rest.
     fn change_probability(&self, block: u64, share: f64) -> f64 {
         let hot = self.profile.hot.clamp(0.0, 1.0);
         if hot == 0.0 || hot == 1.0 {
@@ -315,7 +315,7 @@ impl PageSet {
         self.0.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
-    /// The pages of the set as ranges, each as long as it can be.
+    /// Returns the pages of the set as ranges, each as long as possible.
     fn runs(self) -> impl Iterator<Item = std::ops::Range<usize>> {
         let mut next = 0;
         std::iter::from_fn(move || {

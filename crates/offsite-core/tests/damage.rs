@@ -288,7 +288,7 @@ fn an_error_names_the_kind() {
         "lease renewal",
         "export",
         "end of the export",
-        "state of verification",
+        "verification notes",
     ];
     assert_eq!(words, known);
 }

@@ -110,7 +110,7 @@ fn variants_are_tagged_in_one_way() {
     written(Decision::Take { candidate: 3 }, json!({"take": {"candidate": 3}}));
     written(Until::Newer(2), json!({"newer": 2}));
     written(Until::NewerOf(Tier::Weekly, 2), json!({"newer_of": ["weekly", 2]}));
-    written(Reason::OnHold, json!("held"));
+    written(Reason::OnHold, json!("on_hold"));
     let clock = ClockReading::Ahead { now: time(9), known: time(1), mark: time(5) };
     let value = round(&Reason::ClockInDoubt { clock });
     assert_eq!(value["clock_in_doubt"]["clock"]["ahead"]["mark"], json!("1970-01-01T00:00:05Z"));

@@ -1,4 +1,4 @@
-//! Disk images: where blocks come from and where they go to.
+//! Disk images: what blocks are read from and written to.
 
 mod detect;
 mod device;
@@ -36,7 +36,7 @@ use crate::files::partial::{Content, Partial, Replace};
 use crate::report::ImageWarning;
 use crate::{Error, Result};
 
-/// A disk to back up: an image's file, a block device, or a [`DiskImage`] of your own.
+/// A disk to back up: the file of an image, a block device, or a [`DiskImage`] of your own.
 #[derive(Debug, Clone)]
 pub struct ImageSource {
     origin: Origin,
@@ -48,38 +48,42 @@ pub struct ImageSource {
 /// Where the disk is read from.
 #[derive(Debug, Clone)]
 enum Origin {
-    /// The file or block device at a path, opened anew by each run.
+    /// The file or block device at a path. Each run opens it anew.
     Path(PathBuf),
-    /// What somebody else has opened.
+    /// An image of the caller.
     Own(Arc<dyn DiskImage>),
 }
 
-/// What is taken on trust of an image.
+/// What the caller allows for an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Trust {
-    /// The names of backing files are followed.
+    /// Whether the names of backing files are followed.
     backing_files: bool,
-    /// It is read although another process has it open for writing.
+    /// Whether the image is read although another process has it open for writing.
     shared: bool,
 }
 
-/// An image that was opened.
+/// An open image.
 #[derive(Debug, Clone)]
 pub(crate) struct OpenImage {
     pub(crate) image: Arc<dyn DiskImage>,
     pub(crate) format: ImageFormat,
-    /// What there is to say of that format.
+    /// A warning about the format. `None` if there is none.
     pub(crate) warning: Option<ImageWarning>,
 }
 
 impl ImageSource {
-    /// The image at `path`. It is read in the format in which the job has read its disk before; that of a new disk is told by its
-    /// first bytes, and remembered.
+    /// The image at `path`.
+    ///
+    /// It is read in the same format as before. For a new disk, the first bytes of the file tell the format, and the job remembers
+    /// it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { origin: Origin::Path(path.into()), name: None, format: None, trust: Trust::default() }
     }
 
-    /// An image of your own, as the disk `name`. What is said of files, as their formats and locks, is of no matter to it.
+    /// An image of your own, as the disk `name`.
+    ///
+    /// Settings for files, such as formats and locks, do not apply to it.
     ///
     /// ```
     /// use offsite::{DiskImage, DiskName, ImageSource};
@@ -93,40 +97,46 @@ impl ImageSource {
         Self { origin: Origin::Own(Arc::new(image)), name: Some(name), format: None, trust: Trust::default() }
     }
 
-    /// Calls the disk so, in place of what its file is called. By its name a disk is known from one restore point to the next.
+    /// Sets the name of the disk (default: the name of its file).
+    ///
+    /// A disk keeps its identity from one restore point to the next by its name.
     #[must_use]
     pub fn named(mut self, name: DiskName) -> Self {
         self.name = Some(name);
         self
     }
 
-    /// Takes the image for one of `format` from now on, whatever it was before and whatever its first bytes tell.
+    /// Sets the format of the image from now on, whatever it was before and whatever its first bytes tell.
     #[must_use]
     pub fn with_format(mut self, format: ImageFormat) -> Self {
         self.format = Some(format);
         self
     }
 
-    /// Follows the names of backing files. Only for images from a trusted place: such a name can point at any file.
+    /// Follows the names of backing files.
+    ///
+    /// Use it only for images from a trusted place, as such a name can point to any file.
     #[must_use]
     pub fn allow_backing_files(mut self) -> Self {
         self.trust.backing_files = true;
         self
     }
 
-    /// Reads the image although another process has it open for writing: because what is read is a snapshot of it, say.
+    /// Reads the image although another process has it open for writing.
+    ///
+    /// That is right, for example, if the disk is read from a snapshot in the image.
     #[must_use]
     pub fn force_share(mut self) -> Self {
         self.trust.shared = true;
         self
     }
 
-    /// Whether the user says the format.
+    /// Whether the caller has set the format.
     pub(crate) fn format_is_told(&self) -> bool {
         self.format.is_some()
     }
 
-    /// The image's file or block device. An image of your own has none.
+    /// Returns the path of the image's file or block device. `None` for an image of your own.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.origin {
@@ -135,13 +145,13 @@ impl ImageSource {
         }
     }
 
-    /// What the disk is called: as it was [named](Self::named), or as its image's file.
+    /// Returns the name of the disk: the one that was [set](Self::named), or that of its file.
     #[must_use]
     pub fn name(&self) -> DiskName {
         self.name.clone().unwrap_or_else(|| names::of_path(self.path().unwrap_or(Path::new("")), 1))
     }
 
-    /// Looks whether the image can be backed up at all, and tells about how many bytes there are to read. Blocks.
+    /// Checks whether the image can be backed up. Returns about how many bytes there are to read. It blocks.
     pub(crate) fn examine(&self) -> Result<u64> {
         let path = match &self.origin {
             Origin::Path(path) => path,
@@ -158,13 +168,13 @@ impl ImageSource {
         }
     }
 
-    /// Opens the image, as one of the format that is `known` of its disk, if it is. Blocks.
+    /// Opens the image in the format that is `known` of its disk. `None` if nothing is known yet. It blocks.
     pub(crate) fn open(&self, known: Option<ImageFormat>) -> Result<OpenImage> {
         let path = match &self.origin {
             Origin::Path(path) => path,
             Origin::Own(image) => {
                 own_size(image.as_ref())?;
-                // It is how a file of that disk would be read. This image is none.
+                // Files of that disk would be read in this format. This image is no file.
                 let format = self.format.or(known).unwrap_or(ImageFormat::Raw);
                 return Ok(OpenImage { image: Arc::clone(image), format, warning: None });
             }
@@ -184,7 +194,8 @@ impl ImageSource {
         Ok(OpenImage { image, format, warning })
     }
 
-    /// What the disk is known by from now on, and its size: what [`ImageSource::open`] finds, if the image stays as it is. Blocks.
+    /// Returns the format that the disk will be known by, and its size in bytes. [`ImageSource::open`] finds the same if the image
+    /// stays as it is. It blocks.
     pub(crate) fn look(&self, known: Option<ImageFormat>) -> Result<(ImageFormat, u64)> {
         let OpenImage { image, format, .. } = self.open(known)?;
         Ok((format, image.size_bytes()))
@@ -199,10 +210,10 @@ impl ImageSource {
     }
 }
 
-/// What is wrong with a disk of no bytes.
+/// The message about a disk without bytes.
 const EMPTY: &str = "it is empty; a disk has at least one byte";
 
-/// The size of an image of the user's own.
+/// Returns the size of a caller's own image in bytes.
 fn own_size(image: &dyn DiskImage) -> Result<u64> {
     match image.size_bytes() {
         0 => Err(Error::image(Path::new(&image.location()), EMPTY, None)),
@@ -210,14 +221,15 @@ fn own_size(image: &dyn DiskImage) -> Result<u64> {
     }
 }
 
-/// The unit in which a file's metadata counts the space that it takes.
+/// The unit in which the metadata of a file counts its allocated space, in bytes.
 const ALLOCATED_BLOCK_BYTES: u64 = 512;
 
-/// Makes an image of `size_bytes` at `path`. Blocks.
+/// Makes an image of `size_bytes` at `path`. It blocks.
 ///
-/// A file is written beside `path` under a name ending in `.partial`, and gets its own name by [`ImageSink::keep`]. One that is
-/// dropped before that is removed. A block device is written over where it is. With `overwrites`, a file that is there already is
-/// replaced; without, whatever is there is left alone.
+/// - A new file has a name that ends in `.partial`, and gets its own name from [`ImageSink::keep`]. If it is dropped before that,
+///   it is removed.
+/// - A block device is overwritten in place.
+/// - With `overwrites`, an existing file is replaced. Without it, anything that exists stays as it is.
 pub(crate) fn create(
     path: &Path,
     format: ImageFormat,
@@ -235,8 +247,9 @@ pub(crate) fn create(
     })
 }
 
-/// Looks whether [`create`] could make an image of `size_bytes` at `path`, and makes nothing; the size of the block device that it would
-/// write over. Blocks.
+/// Checks whether [`create`] could make an image of `size_bytes` at `path`, without making it. It blocks.
+///
+/// Returns the size in bytes of the block device that it would overwrite. `None` if it would make a file.
 pub(crate) fn examine(path: &Path, format: ImageFormat, size_bytes: u64, overwrites: bool) -> Result<Option<u64>> {
     if is_device_for(path, format, overwrites)? {
         let (device, _) = device::Device::claim(path, size_bytes)?;
@@ -249,7 +262,7 @@ pub(crate) fn examine(path: &Path, format: ImageFormat, size_bytes: u64, overwri
     Ok(None)
 }
 
-/// Whether a block device is at `path`; one on which no such image may be made is refused.
+/// Whether a block device is at `path`. Refuses a device that no such image may be written to.
 fn is_device_for(path: &Path, format: ImageFormat, overwrites: bool) -> Result<bool> {
     match (device::is_device(path), overwrites, format) {
         (false, _, _) => Ok(false),
@@ -270,7 +283,7 @@ fn unknown(path: &Path, format: ImageFormat) -> Error {
     Error::image(path, format!("this version has no reader or writer of the format {format}"), None)
 }
 
-/// Refuses a disk of another size than the one that an image was made for.
+/// Refuses a disk of another size than the image was made for.
 fn check_size(path: &Path, made_for: u64, size_bytes: u64) -> Result<()> {
     if made_for == size_bytes {
         return Ok(());

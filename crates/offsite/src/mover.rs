@@ -1,14 +1,23 @@
 //! The mover: the one room that block bytes pass through.
 //!
-//! Eight ways lead through it: [`ingest`] (image to backup file), [`copy`] (backup files of sources to new backup files), [`transfer`]
-//! (backup file to new backup file or export), [`receive`]
-//! (export to backup file), [`fold`] (backup file into another one), [`extract`] (backup file to image), [`pour`] (backup file to a
-//! stream) and [`scrub`] (backup file to nowhere, to see whether it is intact); [`load`] reads one block, and [`find`] headers alone. [`clone_frames`] leads past it: the repository itself makes new backup files.
-//! Each of the eight is a bounded pipeline: at most
-//! [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking threads, so that reading, hashing, compressing and
-//! writing overlap and both cores work. A batch holds its plain bytes and its payloads; with the one being written that is
-//! at most 2 x (6 + 1) x 4 MiB = 56 MiB, whatever the disk's size. A process is larger by what its allocator keeps for its
-//! threads: the command peaks below 200 MiB.
+//! Block bytes take one of these ways:
+//!
+//! - [`ingest`]: from an image to backup files
+//! - [`copy`]: from the backup files of sources to new backup files
+//! - [`transfer`]: from backup files to new backup files, or to an export
+//! - [`receive`]: from an export to backup files
+//! - [`fold`]: from backup files into another, existing one
+//! - [`extract`]: from backup files to images
+//! - [`pour`]: from backup files to a stream
+//! - [`scrub`]: from backup files to nowhere, to see whether they are intact
+//!
+//! [`load`] reads one block, and [`find`] only headers. [`clone_frames`] moves nothing itself: the repository makes new backup
+//! files.
+//!
+//! Each of the eight ways is a bounded pipeline. At most [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking
+//! threads. So reading, hashing, compressing and writing overlap, and both cores work. A batch holds its plain bytes and its
+//! payloads. With the batch that is being written, that is at most 2 x (6 + 1) x 4 MiB = 56 MiB, whatever the size of the disk. The
+//! process takes more, as its allocator keeps memory for each thread: the command peaks below 200 MiB.
 
 mod around;
 mod clone;
@@ -56,12 +65,12 @@ use crate::error::{Context, Within};
 use crate::folder::layout::Layout;
 use crate::{DamagedPart, Error, OpenRepository, Result};
 
-/// Batches that are under way at once: enough to keep two cores busy while one waits for the disk.
+/// The number of batches that are under way at once. It keeps two cores busy while one batch waits for the disk.
 const IN_FLIGHT: usize = 6;
-/// The plain bytes of a batch, but for blocks that are larger.
+/// The number of plain bytes in a batch. A batch of one larger block has more.
 const BATCH_BYTES: u32 = 4 << 20;
 
-/// A stored block and which one it should be.
+/// A stored block, and the block that it should be.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) address: Address,
@@ -82,7 +91,7 @@ impl FrameSource {
         Self { repository: repository.clone(), layout: layout.clone(), numbers }
     }
 
-    /// The number that frames of a machine carry here.
+    /// Returns the number of a machine in the frames of this folder.
     fn number(&self, machine: &MachineName) -> Result<MachineNumber> {
         let number = self.numbers.get(machine).copied();
         number.ok_or_else(|| Error::defect(format!("machine {machine} has no number in job {}", self.layout.job())))
@@ -108,7 +117,7 @@ impl FrameSource {
         Error::damaged(DamagedPart::File, key, self.repository.located()).in_job(self.layout.job())
     }
 
-    /// A frame that is not what the index says.
+    /// Returns the error about a frame that differs from what the index says.
     fn damaged(&self, wanted: &Wanted, source: offsite_core::format::FormatError) -> Error {
         let Address { machine, disk, block } = wanted.address.clone();
         let object = format!("{}/blocks/{}", self.layout.job(), wanted.at.file);
@@ -116,13 +125,13 @@ impl FrameSource {
         Error::damaged(part, object, self.repository.located()).in_job(self.layout.job()).because(source)
     }
 
-    /// An answer with where it came from.
+    /// Adds to an answer where it came from.
     fn told<T>(&self, answer: Result<T>) -> Result<T> {
         answer.at(|| self.repository.located()).in_job(self.layout.job())
     }
 }
 
-/// What was read from and written to backup files of the folders' repositories so far, each repository counted once.
+/// Returns what was read from and written to backup files of the folders' repositories so far. Each repository counts once.
 pub(crate) fn block_counts(sources: &[FrameSource]) -> Counts {
     let mut counted = BTreeSet::new();
     let own = sources.iter().filter(|source| counted.insert(source.repository.id()));
@@ -132,7 +141,7 @@ pub(crate) fn block_counts(sources: &[FrameSource]) -> Counts {
     })
 }
 
-/// The bytes of one frame inside its batch's.
+/// Returns the bytes of one frame from those of its batch.
 fn frame_in(bytes: &Bytes, batch: &Batch, at: StoredBlock) -> Result<Bytes> {
     let start = usize::try_from(at.offset - batch.range.start).unwrap_or(usize::MAX);
     let end = start.saturating_add(at.length as usize);

@@ -137,7 +137,6 @@ fn notes() -> Vec<Note> {
         Note::PostJob { text: text("the script failed") },
         Note::Stopped,
         Note::EndUnknown,
-        Note::NotCopied { why: away() },
         Note::FutureDated { machine: machine(), earliest: time(9) },
         Note::ClockWentBack { machine: machine(), job: job(), sequence: Sequence(2), captured, copied: time(5) },
         Note::KeptFromChain { machine: machine(), why: Reason::Missing },

@@ -1,4 +1,4 @@
-//! Carrying restore points: what can be typed.
+//! The arguments of commands that carry restore points.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Disks and their formats, as they are typed.
+//! Disks and their formats on the command line.
 
 use std::path::PathBuf;
 
@@ -18,12 +18,12 @@ pub(crate) struct Disk {
 /// The format of images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FormatOf {
-    /// `MACHINE` or `MACHINE:DISK`. Without it, all images have the format.
+    /// `MACHINE` or `MACHINE:DISK`. `None` if all images have the format.
     pub(crate) whose: Option<String>,
     pub(crate) format: Format,
 }
 
-/// `MACHINE=[NAME=]IMAGE[,[NAME=]IMAGE...]`. A path that has an equals sign before its first slash is written with `./`.
+/// Parses `MACHINE=[NAME=]IMAGE[,[NAME=]IMAGE...]`. If a path has an equals sign before its first slash, it is written with `./`.
 pub(super) fn machine_images(text: &str) -> Result<(MachineName, Vec<Disk>), String> {
     let (machine, images) = text
         .split_once('=')
@@ -43,7 +43,7 @@ pub(super) fn machine_images(text: &str) -> Result<(MachineName, Vec<Disk>), Str
     Ok((machine_name(machine)?, disks.collect::<Result<_, _>>()?))
 }
 
-/// `FORMAT`, `MACHINE:FORMAT` or `MACHINE:DISK:FORMAT`. Names may have colons in them, so the format is what follows the last.
+/// Parses `FORMAT`, `MACHINE:FORMAT` or `MACHINE:DISK:FORMAT`. Names may contain colons, so the format follows the last colon.
 pub(super) fn format_of(text: &str) -> Result<FormatOf, String> {
     let (whose, format) = match text.rsplit_once(':') {
         Some((whose, format)) => (Some(whose.to_owned()), format),

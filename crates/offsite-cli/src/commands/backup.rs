@@ -71,7 +71,7 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     Ok(if is_clean { Status::Done } else { Status::Warnings })
 }
 
-/// Tells what the backup would do.
+/// Prints what the backup would do.
 async fn plan(arguments: &Backup, job: &BackupJob) -> Result<Status, Failure> {
     let planned = async { Ok(job.plan(arguments.at.unwrap_or_else(place::now)).await?) };
     let plan = Stop::listen()?.cut_off(planned, planned::NOTHING_WRITTEN).await?;
@@ -87,7 +87,7 @@ async fn plan(arguments: &Backup, job: &BackupJob) -> Result<Status, Failure> {
     Ok(if plan.failed.is_empty() { Status::Done } else { Status::Warnings })
 }
 
-/// The images of each machine, as they are to be read.
+/// Returns the images of each machine, with how to read them.
 fn images(arguments: &Backup) -> Result<Vec<(MachineName, Vec<ImageSource>)>, Failure> {
     let mut is_used = vec![false; arguments.formats.len()];
     let mut machines = Vec::new();
@@ -99,7 +99,7 @@ fn images(arguments: &Backup) -> Result<Vec<(MachineName, Vec<ImageSource>)>, Fa
                 image = image.named(name.clone());
             }
             let own = [machine.to_string(), format!("{machine}:{}", image.name())];
-            // What is said of a disk counts more than what is said of its machine, and that more than what is said of all.
+            // The format of a disk comes before that of its machine, and that before the format of all images.
             let rank = |of: &FormatOf| match &of.whose {
                 None => Some(0),
                 Some(whose) => own.iter().position(|own| own == whose).map(|depth| depth + 1),
@@ -131,12 +131,12 @@ fn images(arguments: &Backup) -> Result<Vec<(MachineName, Vec<ImageSource>)>, Fa
     }
 }
 
-/// The labels of the machines that any are given for.
+/// Returns the labels of the machines that have some.
 fn labels(arguments: &Backup) -> Result<BTreeMap<MachineName, Labels>, Failure> {
     let mut texts: BTreeMap<&MachineName, [Vec<String>; 2]> = BTreeMap::new();
     for (given, kind) in [(&arguments.tags, 0), (&arguments.containers, 1)] {
         for text in given {
-            // Names and tags may have colons in them; the names are known.
+            // Names and tags may contain colons. The names are known, so the tag follows the name.
             let named = arguments.machines.iter().filter_map(|(name, _)| {
                 let label = text.strip_prefix(name.as_str())?.strip_prefix(':')?;
                 Some((name, label))
@@ -155,7 +155,7 @@ fn labels(arguments: &Backup) -> Result<BTreeMap<MachineName, Labels>, Failure> 
     labels.collect()
 }
 
-/// The report in words.
+/// Returns the report in words.
 fn summary(job: &str, report: &BackupReport) -> String {
     let kind = if report.full { "full" } else { "increment" };
     let mut text = format!("{job}: restore point #{} of {} ({kind})\n", report.sequence, report.time);
@@ -188,7 +188,7 @@ fn summary(job: &str, report: &BackupReport) -> String {
     text
 }
 
-/// How much compression saved.
+/// Says how much compression saved.
 fn saving(plain: u64, stored: u64) -> String {
     match plain.checked_sub(stored) {
         Some(saved) if plain > 0 => format!(" ({} saved, {} %)", render::bytes(saved), saved * 100 / plain),

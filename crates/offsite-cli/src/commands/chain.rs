@@ -16,7 +16,7 @@ use crate::media::View;
 use crate::status::{Failure, Status};
 use crate::{advice, clock, host, json, place, print, render, words};
 
-/// The longest bar.
+/// The length of the longest bar, in characters.
 const BAR_CHARS: u128 = 24;
 
 pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Failure> {
@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: &Chain, config: &Path) -> Result<Status, Fail
     for view in views {
         let shown = match JobFolder::open(&view.repository, &job).await {
             Ok(folder) => show(&view, &folder, arguments, &config).await,
-            // Another medium may have it.
+            // Another medium may have the job.
             Err(error @ offsite::Error::UnknownJob { .. }) => {
                 unknown = Some(error);
                 continue;
@@ -60,7 +60,7 @@ async fn show(
     for damaged in folder.damaged_heads() {
         print::warning(format_args!("{damaged}; {}", advice::OF_DAMAGED_HEAD));
     }
-    // Only the config knows what a job keeps; its chain says what there is.
+    // Only the config says what a job keeps. The chain says what there is.
     let transforms = match config.jobs.get(arguments.job.as_str()) {
         Some(job)
             if job.target == arguments.repo
@@ -124,7 +124,7 @@ async fn show(
     Ok(if folder.damaged_heads().is_empty() && known.is_empty() { Status::Done } else { Status::Warnings })
 }
 
-/// How often points come: the median of the last gaps, or a day.
+/// Returns the time between points in seconds: the median of the last gaps, or a day.
 fn rhythm_secs(chain: &CoreChain) -> i64 {
     const GAPS_MAX: usize = 14;
     let times: Vec<i64> = chain.points().iter().rev().take(GAPS_MAX + 1).map(|point| point.time.unix_secs()).collect();
@@ -133,7 +133,7 @@ fn rhythm_secs(chain: &CoreChain) -> i64 {
     gaps.get(gaps.len() / 2).copied().unwrap_or(86_400)
 }
 
-/// What becomes of a point, in words.
+/// Says what becomes of a point.
 fn foretold(departure: &Departure) -> String {
     let archived = departure.archived.map(|time| format!("becomes an archive {time}, ")).unwrap_or_default();
     match departure.goes {
@@ -142,7 +142,7 @@ fn foretold(departure: &Departure) -> String {
     }
 }
 
-/// The chain as a drawing: archives, then the chain, a bar a point, as long as what its indexes refer to.
+/// Draws the archives, and then the chain. Each point has a bar, which shows how much its indexes refer to.
 pub(crate) fn draw(
     folder: &JobFolder,
     known: &KnownDamage,
@@ -167,7 +167,7 @@ pub(crate) fn draw(
     );
     let rows = chain.all().enumerate().map(|(position, point)| {
         let filled = (u128::from(point.stored.bytes) * BAR_CHARS).div_ceil(largest.into());
-        // A point for which nothing had to be stored must not look like one with a little.
+        // A point that had nothing to store must not look like one with a little.
         let bar = match filled {
             0 => "\u{b7}".to_owned(),
             filled if position < archived => "\u{2592}".repeat(usize::try_from(filled).unwrap_or_default()),
@@ -204,7 +204,7 @@ pub(crate) fn draw(
     text
 }
 
-/// How many machines a point has, and which of them are not whole, or damaged.
+/// Says how many machines a point has, and which of them are incomplete or damaged.
 fn machines(point: &RestorePoint, known: &KnownDamage) -> String {
     let mut text = render::count(point.machines.len(), "machine", "machines");
     for machine in point.machines.iter().filter(|machine| !machine.is_whole()) {

@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: &CheckRepository, config_path: PathBuf) -> Re
     Ok(if report.nothing_failed() { Status::Done } else { Status::Failed })
 }
 
-/// Opens the place anew each time, so that the suite can try what two handles of it see.
+/// Opens the place anew each time, so that the suite can compare what two handles see.
 fn factory(repo: String, config: Config) -> impl conformance::Factory {
     let config = Arc::new(config);
     conformance::factory(move || {
@@ -50,7 +50,7 @@ fn factory(repo: String, config: Config) -> impl conformance::Factory {
     })
 }
 
-/// Other processes are this command, told to be a racer at the same place.
+/// Starts this command again in other processes, as racers at the same place.
 fn racers(repo: &str, config_path: PathBuf) -> Result<RacerProcess, Failure> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find the offsite command: {error}"))?;
     let repo = repo.to_owned();
@@ -61,7 +61,7 @@ fn racers(repo: &str, config_path: PathBuf) -> Result<RacerProcess, Failure> {
     }))
 }
 
-/// Takes away what the suite's objects leave behind: what was never finished, and the folders in which they were.
+/// Removes what the suite leaves behind: unfinished objects, and the folders of its objects.
 async fn tidy(repository: &dyn Repository, root: Option<&Path>, report: &Report) -> Result<(), Failure> {
     // Without a folder nothing was written, and the path would be the place itself.
     if report.folder.is_empty() {
@@ -74,7 +74,7 @@ async fn tidy(repository: &dyn Repository, root: Option<&Path>, report: &Report)
     })
 }
 
-/// Removes a folder and those below it. A file among them stops it: the suite has deleted its own.
+/// Removes a folder and the folders below it. It stops at a file, as the suite has deleted its own.
 fn remove_empty_folders(folder: &Path) -> std::io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -82,7 +82,7 @@ fn remove_empty_folders(folder: &Path) -> std::io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
-        // The kind of the entry itself: no link is followed.
+        // This is the kind of the entry itself. Links are not followed.
         if entry.file_type()?.is_dir() {
             remove_empty_folders(&entry.path())?;
         }
@@ -90,7 +90,7 @@ fn remove_empty_folders(folder: &Path) -> std::io::Result<()> {
     fs::remove_dir(folder)
 }
 
-/// A case's result in one word, and what there is to say of it.
+/// Returns the result of a case in one word, and what there is to say of it.
 fn words(outcome: &Outcome) -> (&'static str, String) {
     match outcome {
         Outcome::Passed => ("passed", String::new()),
@@ -104,7 +104,7 @@ fn summary(report: &Report, started: Instant) -> String {
     let mut rows = vec![["case", "result", "detail"].map(str::to_owned).to_vec()];
     rows.extend(report.cases.iter().map(|case| {
         let (result, detail) = words(&case.outcome);
-        // Capitals, as it is what to look for among thirty lines.
+        // The word is in capitals, as the reader looks for it among thirty lines.
         let result = if matches!(case.outcome, Outcome::Failed(_)) { "FAILED" } else { result };
         vec![case.name.to_owned(), result.to_owned(), detail.replace('\n', ";")]
     }));

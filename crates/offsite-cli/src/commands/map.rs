@@ -52,7 +52,8 @@ pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failur
     Ok(Status::Done)
 }
 
-/// The repository and the job that a seed's path names: a repository with one job, or the folder of a job in one.
+/// Returns the repository and the job that the path of a seed names: a repository with one job, or the folder of a job in a
+/// repository.
 async fn seed(path: &Path) -> Result<(OpenRepository, JobName), Failure> {
     if let Some(repository) = repository_at(path).await? {
         let jobs = repository.jobs().await?;
@@ -74,7 +75,7 @@ async fn seed(path: &Path) -> Result<(OpenRepository, JobName), Failure> {
     Ok((repository, job))
 }
 
-/// The repository in a folder, if it is one.
+/// Returns the repository in a folder. `None` if the folder is no repository.
 async fn repository_at(path: &Path) -> Result<Option<OpenRepository>, Failure> {
     if !path.is_dir() {
         return Ok(None);

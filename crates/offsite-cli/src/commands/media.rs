@@ -21,7 +21,7 @@ pub(crate) async fn run(arguments: &Media, config: &Path) -> Result<Status, Fail
     }
 }
 
-/// Lists the drives of a repository, or of all.
+/// Lists the drives of a repository, or of all repositories.
 async fn list(repo: Option<&str>, is_json: bool, config: &Config) -> Result<Status, Failure> {
     let on_drives = |repo: &&str| config.location(repo).is_some_and(|location| location.starts_with("removable:"));
     let repos: Vec<&str> = match repo {
@@ -45,7 +45,7 @@ async fn list(repo: Option<&str>, is_json: bool, config: &Config) -> Result<Stat
                 status = status.and(seen);
                 views
             }
-            // Another one can be listed.
+            // Another set can be listed.
             Err(failure) => {
                 print::problem(failure.text());
                 status = status.and(Status::Failed);

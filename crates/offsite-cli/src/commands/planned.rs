@@ -1,4 +1,4 @@
-//! What commands would do, in words.
+//! Prints plans: what commands would do, in words.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::{planned_line, requests};
 use crate::local_time::LocalTime;
 use crate::render;
 
-/// What a command that is stopped while it plans has done.
+/// What a command has done that was stopped while it planned.
 pub(crate) const NOTHING_WRITTEN: &str = "nothing was written";
 
 pub(crate) fn backup(job: &str, plan: &BackupPlan) -> String {
@@ -97,7 +97,7 @@ pub(crate) fn map(job: &str, seed_job: &str, seed: &str, plan: &MapPlan, local: 
     )
 }
 
-/// The room that an operation takes, and that there is.
+/// Says how much space an operation needs, and how much there is.
 pub(crate) fn room(room: &Room, what: &str) -> String {
     let Some(free) = room.free_bytes else { return String::new() };
     let staying = match room.min_free_bytes {
@@ -113,14 +113,14 @@ pub(crate) fn room(room: &Room, what: &str) -> String {
     }
 }
 
-/// What moves, and in how many requests.
+/// Says how many bytes move, and in how many requests.
 pub(crate) fn cost(cost: &Cost) -> String {
     let blocks = blocks(cost);
     let (read, written) = (render::bytes(cost.bytes_read), render::bytes(cost.bytes_written));
     format!("{blocks}: {read} to read in {}, {written} to write", requests(cost.read_requests))
 }
 
-/// What moves, of what is read in one pass.
+/// Says how many bytes move, for a source that is read in one pass.
 fn bytes(cost: &Cost) -> String {
     let (read, written) = (render::bytes(cost.bytes_read), render::bytes(cost.bytes_written));
     format!("{}: {read} to read, {written} to write", blocks(cost))
@@ -130,7 +130,7 @@ fn blocks(cost: &Cost) -> String {
     render::count(usize::try_from(cost.blocks).unwrap_or(usize::MAX), "block", "blocks")
 }
 
-/// The machines of an export, with the restore point of those that are of another than the newest.
+/// Names the machines of an export. If the state of a machine is not from the newest restore point, it names the point as well.
 pub(crate) fn exported(machines: &[ExportedMachine], newest: u64, local: &LocalTime) -> String {
     let machine = |machine: &ExportedMachine| match machine.sequence.0 == newest {
         true => machine.name.to_string(),

@@ -37,7 +37,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
     let mut rows = vec![["job", "point", "time", "kind", "stored", "machines"].map(str::to_owned).to_vec()];
     for job in jobs {
         let folder = match JobFolder::open(repository, &job).await {
-            // Another medium may have it.
+            // Another medium may have the job.
             Err(offsite::Error::UnknownJob { .. }) if medium.is_some() => continue,
             Err(error) if arguments.job.is_none() => {
                 let failure = Failure::from(error);
@@ -59,7 +59,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
         for point in folder.chain().all() {
             let mut value = json::point(point, &known, None);
             if arguments.json {
-                // What is known of the disks is no reason to list nothing where an index is damaged.
+                // A damaged index hides the disks of a point. The point is listed all the same.
                 match folder.disks(point).await {
                     Ok(disks) => json::add_disks(&mut value, &disks),
                     Err(error) => {
@@ -117,12 +117,12 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
     Ok(status)
 }
 
-/// That nothing of a restore point can be read.
+/// Says that nothing of a restore point can be read.
 pub(crate) fn unreadable(known: &KnownDamage, point: Sequence) -> String {
     if known.unreadable.contains(&point) { format!(" (DAMAGED: {UNREADABLE})") } else { String::new() }
 }
 
-/// How much of a machine is known to be damaged.
+/// Says how much of a machine is known to be damaged.
 pub(crate) fn damaged(blocks: u64) -> String {
     match usize::try_from(blocks).unwrap_or(usize::MAX) {
         0 => String::new(),

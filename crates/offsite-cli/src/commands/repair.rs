@@ -47,7 +47,7 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
     Ok(if is_whole { Status::Done } else { Status::Warnings })
 }
 
-/// Nothing can be foreseen of a repository without a marker but that it gets one.
+/// Prints the plan for a repository without a marker: it gets one. More cannot be planned.
 fn unmarked(arguments: &Repair) -> Result<Status, Failure> {
     if arguments.json {
         json::print(&json!({ "job": arguments.job.as_str(), "new_marker": true }))?;
@@ -112,7 +112,7 @@ fn summary(arguments: &Repair, report: &RepairReport) -> String {
         text.push_str(&format!("  {word:<9} {files} of what was left out, {bytes}: {then}\n"));
     }
     if report.basis == Basis::Indexes {
-        // Copy jobs that select by them lose sight of their machines until then.
+        // Until then, copy jobs that select by them do not find their machines.
         text.push_str(
             "  tags and containers were in the heads: a backup job needs them again with its next backup (--tag, --container)\n",
         );

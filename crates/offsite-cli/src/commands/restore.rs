@@ -54,7 +54,7 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
     Ok(if is_whole { Status::Done } else { Status::Warnings })
 }
 
-/// Tells what the restore would do.
+/// Prints what the restore would do.
 async fn plan(arguments: &Restore, restore: &RestoreJob, config: &Config, stop: &Stop) -> Result<Status, Failure> {
     let planned = async {
         Ok(match arguments.to.as_os_str() == "-" {
@@ -72,7 +72,7 @@ async fn plan(arguments: &Restore, restore: &RestoreJob, config: &Config, stop: 
     Ok(if plan.is_whole() && plan.fits() { Status::Done } else { Status::Warnings })
 }
 
-/// What it means that the command was stopped.
+/// Says what remains after the command was stopped.
 fn stopped(arguments: &Restore) -> String {
     let (machine, to) = (&arguments.machine, arguments.to.display());
     let is_device = arguments.to.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device());
@@ -124,7 +124,7 @@ fn line(disk: &RestoredDisk) -> String {
     format!("  {place}  {size} ({data} of data, {rest})\n")
 }
 
-/// What of a disk is lost.
+/// Says what of a disk is lost.
 fn lost(disk: &RestoredDisk) -> String {
     let bytes: u64 = disk.lost.iter().map(|range| range.end - range.start).sum();
     let mut text =

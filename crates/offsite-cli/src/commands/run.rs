@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: &Run, path: &Path) -> Result<Status, Failure>
     let clock = clock::clock_at(arguments.now)?;
     let stop = Stop::listen()?;
     let mut status: Option<Status> = None;
-    // One job's failure does not keep the next from running.
+    // If a job fails, the next one still runs.
     for name in names {
         let one = One::new(name.clone(), &config, &clock, arguments);
         let done = if arguments.dry_run {
@@ -49,14 +49,14 @@ pub(crate) async fn run(arguments: &Run, path: &Path) -> Result<Status, Failure>
     Ok(status.unwrap_or(Status::Done))
 }
 
-/// A job that is to be run.
+/// A job to run.
 struct One<'a> {
     host: Arc<Host>,
     around: Arc<Around>,
     arguments: &'a Run,
 }
 
-/// What is heard around a job: lines of its script are printed as they come, what else there is follows the report.
+/// Hears what happens around a job. Lines of its script are printed as they come. Everything else follows the report.
 struct Around {
     job: JobName,
     ejected: Mutex<Vec<EjectedMedium>>,
@@ -90,7 +90,8 @@ impl<'a> One<'a> {
         self.host.clock.now()
     }
 
-    /// One interval's work, by the runner that the daemon has, too. A job that copies each point as it appears copies all that wait.
+    /// Does the work of one interval, with the same runner as the daemon. If the job copies each point as it appears, it copies all
+    /// waiting points.
     async fn run(&self, stop: &Stop) -> Result<Status, Failure> {
         let mut status: Option<Status> = None;
         loop {
@@ -103,7 +104,7 @@ impl<'a> One<'a> {
         }
     }
 
-    /// Copies once. The second part tells whether there is more to copy at once.
+    /// Copies once. The second part is `true` if there is more to copy at once.
     async fn run_once(&self, stop: &Stop) -> Result<(Status, bool), Failure> {
         let Host { name, config, clock, .. } = &*self.host;
         let job = config.jobs.get(name.as_str()).ok_or_else(|| format!("the config has no job {name}"))?;
@@ -124,7 +125,7 @@ impl<'a> One<'a> {
         match end {
             RunEnd::Done(_) => {
                 let status = self.tell(report)?;
-                // Only one that copied a point comes nearer to the newest.
+                // Only a run that has copied a point comes nearer to the newest.
                 let has_copied = !report.syncs.is_empty() && report.status() != RunStatus::Failed;
                 Ok((status, is_immediate && has_copied && self.has_points_waiting().await))
             }
@@ -143,14 +144,14 @@ impl<'a> One<'a> {
         }
     }
 
-    /// Whether a machine has a point that is newer than its copy. If that cannot be told, the next run tells why.
+    /// Returns `true` if a machine has a point that is newer than its copy. If that cannot be told, the next run says why.
     async fn has_points_waiting(&self) -> bool {
         let Ok(job) = self.host.open().await else { return false };
         let look = job.look(&SyncRequest::at(self.now()).take(Take::Next)).await;
         look.is_ok_and(|look| look.choices.iter().any(|choice| matches!(choice.decision, Decision::Take { .. })))
     }
 
-    /// Prints what came of it.
+    /// Prints the result.
     fn tell(&self, report: &CopyRun) -> Result<Status, Failure> {
         let local = self.local();
         if self.arguments.json {
@@ -162,7 +163,7 @@ impl<'a> One<'a> {
             print::problem(local.text(&format!("job {}: {why}", report.job)));
         }
         if report.status() == RunStatus::Failed {
-            // Else they are in the summary.
+            // Otherwise, they are in the summary.
             for line in render::overdue_of(report) {
                 print::problem(local.text(&format!("job {}: {line}", report.job)));
             }
@@ -186,7 +187,7 @@ impl<'a> One<'a> {
         })
     }
 
-    /// Plans on the medium that is there; if none is, on each that is away.
+    /// Plans on the medium that is there. If none is there, it plans on each medium that is away.
     async fn plan(&self) -> Result<Status, Failure> {
         let Host { name, config, .. } = &*self.host;
         let job = config.jobs.get(name.as_str()).ok_or_else(|| format!("the config has no job {name}"))?;

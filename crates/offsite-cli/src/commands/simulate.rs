@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Simulate) -> Result<Status, Failure> {
     let mut output = print::long();
     let mut life = (arguments.draw || arguments.svg.is_some()).then(life::Life::default);
     let (mut line, mut step, mut number, mut last) = (String::new(), String::new(), 0_u64, None);
-    // One line at a time: the file may be longer than memory.
+    // It reads one line at a time, as the file may be longer than memory.
     loop {
         line.clear();
         number += 1;
@@ -91,7 +91,7 @@ fn read_policy(path: &Path) -> Result<Policy, Failure> {
     config.policy().map_err(|error| wrong(path, format_args!("{error}")))
 }
 
-/// How the command ends, if writing has failed. Who reads only the first lines has seen enough.
+/// Returns how the command ends after a failed write. A reader that closes the pipe early has seen enough.
 fn written(result: std::io::Result<()>) -> Option<Result<Status, Failure>> {
     match result {
         Ok(()) => None,
@@ -100,8 +100,8 @@ fn written(result: std::io::Result<()>) -> Option<Result<Status, Failure>> {
     }
 }
 
-/// The state after `time` as JSON. Put together by hand: names of tiers and times need no escapes, and a long life has
-/// millions of them.
+/// Writes the state after `time` as JSON. It uses no serializer, as a long life has millions of states, and as names of tiers and
+/// times need no escapes.
 fn step_json(text: &mut String, time: Timestamp, simulation: &Simulation) -> std::fmt::Result {
     write!(text, "{{\"after\":\"{time}\",\"chain\":[")?;
     for (position, member) in simulation.points().enumerate() {
@@ -136,7 +136,7 @@ fn comma(text: &mut String, position: usize) {
     }
 }
 
-/// The state after `time` in one line: archives, then the chain; `F` is a full, `i` an increment, `*` a flag.
+/// Writes the state after `time` in one line: the archives, then the chain. `F` is a full, `i` an increment, `*` a flag.
 fn step_line(line: &mut String, time: Timestamp, simulation: &Simulation) -> std::fmt::Result {
     const DRAWN_MAX: usize = 40;
     write!(line, "{time}  {:>3} archived  ", simulation.archives().len())?;
@@ -157,7 +157,7 @@ fn step_line(line: &mut String, time: Timestamp, simulation: &Simulation) -> std
     Ok(())
 }
 
-/// The last state, a line a point.
+/// Returns the last state, one point per line.
 fn drawing(last: Timestamp, simulation: &Simulation) -> String {
     let names = |flags: Flags| flags.names().collect::<Vec<_>>().join(" ");
     let (archives, points) = (simulation.archives().len(), simulation.points().len());

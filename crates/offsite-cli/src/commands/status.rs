@@ -31,37 +31,37 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<Status, Failure>
     }
 }
 
-/// What the state folder tells.
+/// What the state folder contains.
 struct Found {
     now: Timestamp,
     daemon: Option<DaemonStatus>,
     jobs: BTreeMap<String, Job>,
-    /// Mails that no server has taken yet.
+    /// The mails that no server has taken yet.
     unsent: Vec<Unsent>,
-    /// What keeps the whole from being told.
+    /// The reasons why something is missing.
     warnings: Vec<String>,
 }
 
 /// What is known of a job.
 #[derive(Default)]
 struct Job {
-    /// By the daemon.
+    /// The status from the daemon. `None` if the daemon knows nothing of the job.
     status: Option<JobStatus>,
     last: Option<LastResult>,
     max_age: Option<Duration>,
-    /// Where its times are told.
+    /// The time zone of the job.
     local: Option<LocalTime>,
 }
 
 impl Found {
     fn look(path: &Path) -> Result<Self, Failure> {
         let now = clock::clock()?.now();
-        // A daemon goes on by the config that it started with.
+        // A daemon goes on with the config that it started with.
         let (state, config) = match Config::load(path) {
             Ok(config) => (config.state_dir(), Ok(config)),
             Err(failure) => (config::state_dir_in(path), Err(failure)),
         };
-        // First the lock, which this looks at: a daemon that ends between the two looks has written its last word by the second.
+        // The lock comes first. A daemon that ends between the two looks has written its last status before the second.
         let looked = FolderStore::look(state.path());
         let (mut results, mut warnings) = state.last_results();
         let (unsent, faults) = Outbox::new(state.outbox()).unsent();
@@ -94,7 +94,7 @@ impl Found {
         };
         let job = |name: String| {
             let last = results.remove(&name);
-            // The config has been held against its rules already.
+            // The config was checked when it was loaded.
             let config = known.as_ref().and_then(|config| config.jobs.get(&name));
             let max_age = match config {
                 Some(job) => job.max_age().ok().flatten(),
@@ -122,7 +122,7 @@ impl Found {
         Ok(if is_well { Status::Done } else { Status::Warnings })
     }
 
-    /// How it is with the daemon, in one word.
+    /// Returns the state of the daemon in one word.
     fn daemon(&self) -> &'static str {
         match &self.daemon {
             None => "none",
@@ -181,7 +181,7 @@ impl Found {
         self.now.unix_secs().saturating_sub(time.unix_secs())
     }
 
-    /// A time and how long ago it is.
+    /// Returns a time, and how long ago it was.
     fn ago(&self, text: &str) -> String {
         match Timestamp::parse(text) {
             Ok(time) if time <= self.now => format!("{text} ({} ago)", render::age(self.secs_since(time))),
@@ -254,7 +254,7 @@ impl Found {
                 if let Some(why) = last.text("failure") {
                     lines.push(("reason", one_line(why)));
                 }
-                // What was verified since tells what is damaged now.
+                // A later verification says what is damaged now.
                 let is_superseded = last.verified.as_ref().is_some_and(|verified| verified.at.as_str() > ended);
                 let told = last.report.pointer("/transform/damage").and_then(Value::as_array);
                 for damage in told.into_iter().flatten().filter(|_| !is_superseded) {
@@ -308,12 +308,12 @@ impl Job {
         self.last.as_ref()?.text("result")
     }
 
-    /// What a verification found since the last interval ended, if that is damage.
+    /// Returns the verification since the last interval ended, if it has found damage.
     fn damage_found(&self) -> Option<&Verified> {
         self.last.as_ref()?.verified.as_ref().filter(|verified| verified.damage().next().is_some())
     }
 
-    /// What failed since the last interval ended.
+    /// Returns what has failed since the last interval ended.
     fn failure(&self) -> Option<&str> {
         Some(self.status.as_ref()?.failure.as_ref()?.why.as_str())
     }

@@ -26,7 +26,7 @@ pub(crate) async fn run(arguments: &Transform, path: &Path) -> Result<Status, Fa
         match stop.cut_off(transform(arguments, &config, &name), &what).await {
             Ok(done) => status = status.and(done),
             Err(stopped @ Failure::Stopped { .. }) => return Err(stopped),
-            // One job's failure does not keep the next from being transformed.
+            // If a job fails, the next one is still transformed.
             Err(failure) => status = status.and(failed(&name, &failure)),
         }
     }

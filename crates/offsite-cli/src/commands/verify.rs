@@ -61,7 +61,7 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
         if !report.notes.is_empty() {
             status = status.and(Status::Warnings);
         }
-        // Damage that touches no restore point is a warning; any other is a failure.
+        // Damage that touches no restore point is a warning. Any other damage is a failure.
         status = report.damage.iter().fold(status, |status, damage| {
             status.and(if damage.touches.is_empty() { Status::Warnings } else { Status::Failed })
         });
@@ -69,7 +69,8 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
     Ok(status)
 }
 
-/// What earlier verifications have found damaged of what this one has not read, a line for each machine of each restore point.
+/// Returns the damage that earlier verifications have found and this one has not read, one line for each machine of each restore
+/// point.
 async fn known(repository: &OpenRepository, job: &JobName) -> Result<Vec<String>, Failure> {
     let known = JobFolder::open(repository, job).await?.known_damage().await?;
     let machines = known.points.iter().flat_map(|(point, machines)| machines.keys().map(move |name| (point, name)));

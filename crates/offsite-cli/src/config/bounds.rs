@@ -1,4 +1,4 @@
-//! Bounds of a job that are written with a unit: how old its copies may be, how much room it leaves.
+//! Bounds of a job with a unit: the age of its copies, and the space that it leaves.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::fault::{Fault, fault};
 
-/// A duration like `90 seconds`, `10 minutes`, `26 hours`, `2 days` or `1 week`.
+/// Parses a duration like `90 seconds`, `10 minutes`, `26 hours`, `2 days` or `1 week`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let (count, unit) = text.trim().split_once(' ')?;
     let count: u64 = count.parse().ok()?;
@@ -21,7 +21,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     count.checked_mul(unit_secs).map(Duration::from_secs)
 }
 
-/// Bytes like `500 MiB`, `10 GiB` or `1 TiB`.
+/// Parses a number of bytes like `500 MiB`, `10 GiB` or `1 TiB`.
 fn bytes(text: &str) -> Option<u64> {
     let (count, unit) = text.trim().split_once(' ')?;
     let count: u64 = count.parse().ok()?;
@@ -35,7 +35,7 @@ fn bytes(text: &str) -> Option<u64> {
     count.checked_mul(1 << shift)
 }
 
-/// How old a copy may be.
+/// Parses how old a copy may be.
 pub(super) fn max_age(text: &Spanned<String>) -> Result<Duration, Fault> {
     let age = duration(text.get_ref()).filter(|age| !age.is_zero());
     age.ok_or_else(|| {
@@ -44,7 +44,7 @@ pub(super) fn max_age(text: &Spanned<String>) -> Result<Duration, Fault> {
     })
 }
 
-/// How many bytes stay free.
+/// Parses how many bytes stay free.
 pub(super) fn min_free(text: &Spanned<String>) -> Result<u64, Fault> {
     bytes(text.get_ref()).ok_or_else(|| {
         let why = format!("{:?} is no size: write \"500 MiB\", \"10 GiB\" or \"1 TiB\"", text.get_ref());

@@ -1,4 +1,4 @@
-//! `[daemon]`: what concerns all jobs.
+//! The table `[daemon]`: settings for all jobs.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -6,14 +6,14 @@ use toml::Spanned;
 use super::fault::Fault;
 use super::mail::DigestConfig;
 
-/// How many jobs work at once if nothing is said.
+/// The default number of jobs that work at once.
 const JOBS_AT_ONCE: usize = 2;
 
-/// The keys.
+/// The keys of the table.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DaemonConfig {
-    /// How many jobs transfer or transform at once.
+    /// The number of jobs that transfer or transform at once.
     jobs_at_once: Option<Spanned<usize>>,
     /// One mail a day about all jobs.
     pub(super) digest: Option<DigestConfig>,

@@ -1,18 +1,18 @@
-//! What is wrong with a config, and where.
+//! A fault of a config, and its place.
 
 use std::ops::Range;
 
 use toml::Spanned;
 
-/// A key whose value makes no sense.
+/// A key with a wrong value.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) why: String,
-    /// Where the value stands in the file.
+    /// The place of the value in the file.
     pub(super) span: Range<usize>,
 }
 
-/// Names the key and the place of a value that is wrong.
+/// Makes the fault of a key with a wrong value.
 pub(super) fn fault<T>(key: &str, value: &Spanned<T>, why: impl ToString) -> Fault {
     Fault { why: format!("{key}: {}", why.to_string()), span: value.span() }
 }

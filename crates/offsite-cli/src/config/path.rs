@@ -1,9 +1,9 @@
-//! Paths that only a shell would understand, and locations that are misspelt.
+//! Finds paths that only a shell would understand, and misspelt locations.
 
 use std::path::Path;
 
-/// What is wrong with a path of the config, or one that was typed in quotes: nobody replaces `~` and variables in it, and a folder of that
-/// name would be made on the wrong disk.
+/// Says what is wrong with a path of the config, or with one that was typed in quotes. Nobody replaces `~` and variables in it. A
+/// folder of that name would be made on the wrong disk.
 pub(crate) fn fault(path: &Path) -> Option<String> {
     let text = path.to_string_lossy();
     let is_home = text.starts_with('~');
@@ -20,7 +20,8 @@ pub(crate) fn fault(path: &Path) -> Option<String> {
     Some(format!("{text}: {what}, as no shell reads it: write the path in full, as in /srv/backup"))
 }
 
-/// What is wrong with the location of a repository that is taken for a folder: as [`fault`], or it was to be a bucket.
+/// Says what is wrong with the location of a repository that would be taken for a folder: the same as [`fault`], or it should be a
+/// bucket.
 pub(crate) fn location_fault(location: &str) -> Option<String> {
     let is_bucket = location.get(..3).is_some_and(|scheme| scheme.eq_ignore_ascii_case("s3:"));
     if is_bucket {

@@ -1,4 +1,4 @@
-//! What a job copies: its sources, and the machines that it selects of them.
+//! What a job copies: its sources, and the machines that it selects.
 
 use offsite::selection::MachineFilter;
 use offsite::selection::Pattern;
@@ -20,7 +20,7 @@ impl<'de> Deserialize<'de> for SourcesConfig {
     }
 }
 
-/// A table, or an array in place of it; what is wrong in either is told as if there were only that.
+/// A table, or an array in its place. An error in either is told as if only that form existed.
 struct OneOrSeveral<T, U> {
     expecting: &'static str,
     one: fn(T) -> U,
@@ -62,12 +62,12 @@ enum From {
     Job,
     /// Chosen machines of a job.
     Backup,
-    /// The newest of each machine in any job.
+    /// The newest point of each machine in any job.
     Infrastructure,
 }
 
 impl SourceConfig {
-    /// What is wrong with it.
+    /// Says what is wrong with the source.
     pub(super) fn fault(&self) -> Option<String> {
         let from = match self.from {
             From::Job => "job",
@@ -92,7 +92,7 @@ impl SourceConfig {
         }
     }
 
-    /// The source in its repository, which is open.
+    /// Returns the source in its open repository.
     pub(crate) fn source(&self, repository: &OpenRepository, config: &Config) -> Result<Source, String> {
         let job = self.job.as_deref().map(JobName::new).transpose().map_err(|error| error.to_string())?;
         let job = job.map(|job| config.folder_of(&self.repository, &job));
@@ -103,7 +103,7 @@ impl SourceConfig {
     }
 }
 
-/// Machines by name, tag or container. In each, `*` stands for any text and `?` for a character.
+/// Machines by name, tag or container. In each pattern, `*` stands for any text and `?` for one character.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SelectConfig {

@@ -1,4 +1,4 @@
-//! When a job works, and what is done after it: the keys `every` to `after` of `[jobs.NAME]`.
+//! When a job works, and what follows its intervals: the keys `every` to `after` of `[jobs.NAME]`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::fault::{Fault, fault};
 use super::mail::{AfterMailConfig, JobMail, MailConfig};
 use crate::post_job::Script;
 
-/// How long a script may take if nothing is said.
+/// The default time limit of a script.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 const TIME_LIMIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// The keys, as they are in the file. `JobConfig` has them beside its own, as a table cannot be two.
+/// The keys as they are in the file. `JobConfig` has them beside its own keys, as they are in one table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timing<'a> {
     pub(super) every: Option<&'a Spanned<String>>,
@@ -37,7 +37,7 @@ pub(super) enum WindowConfig {
     Several(Vec<String>),
 }
 
-/// What is done after each interval.
+/// What follows each interval.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AfterConfig {
@@ -47,14 +47,14 @@ pub(super) struct AfterConfig {
 }
 
 impl Timing<'_> {
-    /// Where the job's days and hours are reckoned; UTC unless it is said.
+    /// Returns the zone in which the job's days and hours are meant. The default is UTC.
     pub(super) fn zone(&self) -> Result<Zone, Fault> {
         let named =
             |name: &Spanned<String>| Zone::named(name.get_ref()).map_err(|error| fault("time_zone", name, error));
         self.time_zone.map_or_else(|| Ok(Zone::utc()), named)
     }
 
-    /// When the job works.
+    /// Returns when the job works.
     pub(super) fn settings(&self) -> Result<Settings, Fault> {
         let zone = self.zone()?;
         let is_immediate = match self.mode {
@@ -103,7 +103,7 @@ impl Timing<'_> {
 }
 
 impl AfterConfig {
-    /// The script, if there is one; a relative path starts in `folder`, where it is run.
+    /// Returns the script. `None` if there is none. A relative path starts in `folder`, where the script runs.
     pub(super) fn script(&self, folder: &Path) -> Result<Option<Script>, Fault> {
         let Some(script) = &self.script else {
             return match &self.time_limit {
@@ -123,23 +123,23 @@ impl AfterConfig {
             None => TIME_LIMIT,
             Some(limit) => time_limit(limit.get_ref()).map_err(|why| fault("after.time_limit", limit, why))?,
         };
-        // The script is started in that folder, so its path must not depend on where this process is.
+        // The script starts in that folder. So its path must not depend on the folder of this process.
         let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
         Ok(Some(Script { path: folder.join(script.get_ref()), folder, time_limit }))
     }
 
-    /// Whether it says nothing.
+    /// Returns `true` if the table is empty.
     pub(super) const fn is_empty(&self) -> bool {
         self.script.is_none() && self.time_limit.is_none() && self.mail.is_none()
     }
 
-    /// The mail, if there is one; what it leaves out is in `base`.
+    /// Returns the mail. `None` if there is none. `base` has what the table leaves out.
     pub(super) fn mail(&self, base: &MailConfig, folder: &Path) -> Result<Option<JobMail>, Fault> {
         self.mail.as_ref().map(|mail| mail.get_ref().mail(mail.span(), base, folder)).transpose()
     }
 }
 
-/// How long a script may take.
+/// Parses how long a script may take.
 fn time_limit(text: &str) -> Result<Duration, String> {
     let limit = duration(text).filter(|limit| !limit.is_zero() && *limit <= TIME_LIMIT_MAX);
     limit.ok_or_else(|| {

@@ -12,7 +12,7 @@ pub(super) struct TransformConfig {
     #[serde(default)]
     merge: MergeConfig,
     compact: Option<CompactConfig>,
-    /// Of the chain's blocks, so many MiB are read and compared in each run, in turn.
+    /// The number of MiB of the chain's blocks that each run reads and compares, in turn.
     verify_mib: Option<NonZeroU64>,
 }
 
@@ -28,7 +28,7 @@ struct CompactConfig {
 const BUDGET_MIB_MIN: u64 = 64;
 
 impl TransformConfig {
-    /// How a chain that keeps what `policy` asks for is transformed.
+    /// Returns how a chain is transformed that keeps what `policy` asks for.
     pub(super) fn transforms(&self, policy: Policy) -> Result<Transforms, String> {
         let merge = match self.merge {
             MergeConfig::Auto => MergeMethod::Auto,
@@ -44,7 +44,7 @@ impl TransformConfig {
 
 impl CompactConfig {
     fn compact(&self) -> Result<Compact, String> {
-        // Without a share, nothing is below it: there is the schedule alone.
+        // Without a share, no file is below it. Then only the schedule counts.
         let below_live =
             LiveShare::new(self.below_live.unwrap_or(0.0)).map_err(|error| format!("below_live: {error}"))?;
         if self.below_live.is_none() && self.every.is_none() {
@@ -59,7 +59,7 @@ impl CompactConfig {
     }
 }
 
-/// The days of a text like `10 days`, `2 weeks` or `1 month` (30 days).
+/// Parses the days of a text like `10 days`, `2 weeks` or `1 month` (30 days).
 fn days(text: &str) -> Result<u32, String> {
     let wrong = || format!("{text:?}: write a number of days, weeks or months, as in \"2 weeks\"");
     let (count, unit) = text.split_once(' ').ok_or_else(wrong)?;

@@ -1,4 +1,4 @@
-//! The time zone in which a job's times are meant.
+//! The time zone in which the times of a job are meant.
 
 use std::path::Path;
 
@@ -9,8 +9,9 @@ use super::Config;
 use crate::local_time::LocalTime;
 
 impl Config {
-    /// The `time_zone` of the copy job whose restore points are in the folder `job` of the repository that `repo` names, be they its
-    /// copies or what it copies. The zone of this host, in which times are shown too, if the file has no such job or the job names none.
+    /// Returns the `time_zone` of the copy job that reads or writes the folder `job` of the repository `repo`.
+    ///
+    /// If the file has no such job, or the job names no zone, it is the zone of this host. Times are shown in that zone, too.
     pub(crate) fn zone_of(&self, repo: &str, job: &JobName) -> Zone {
         let is_repo = |name: &str| name == repo || self.is_place(name, repo);
         let copy = self.jobs.get(job.as_str()).filter(|copy| is_repo(&copy.target));
@@ -22,7 +23,7 @@ impl Config {
         };
         let found = copy.or_else(of_source);
         let named = found.and_then(|job| job.time_zone().map(str::to_owned)).or_else(LocalTime::name_of_host);
-        // A zone that there is not was refused when the file was read.
+        // An unknown zone was refused when the file was read.
         named.and_then(|name| Zone::named(&name).ok()).unwrap_or_else(Zone::utc)
     }
 

@@ -1,4 +1,4 @@
-//! What runners tell, as lines of the log.
+//! Writes the events of runners to the log.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::commands::transform_lines;
 use crate::local_time::LocalTime;
 use crate::{host, progress, render, words};
 
-/// Writes down what it hears.
+/// Writes what it hears to the log.
 pub(super) struct Listener {
     pub(super) clock: Arc<dyn Clock>,
-    /// Where the job's times are told.
+    /// The zone in which the job's times are shown.
     pub(super) local: LocalTime,
 }
 
@@ -117,7 +117,7 @@ impl Listener {
     }
 }
 
-/// Logs what explains why nothing moves; how far an activity is, the status file tells.
+/// Logs why nothing moves. The status file says how far an activity is.
 pub(super) struct Notes {
     pub(super) job: JobName,
 }

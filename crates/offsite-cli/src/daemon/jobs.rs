@@ -1,4 +1,4 @@
-//! The jobs of the config, as the library schedules them.
+//! Makes scheduled jobs of the library from the jobs of the config.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::events::{Listener, Notes};
 use crate::config::Config;
 use crate::host::Host;
 
-/// The jobs of `config`. A config with a fault is not in force, so none is left out.
+/// Returns the jobs of `config`. A config with a fault is not in force, so no job is left out.
 pub(super) fn scheduled(config: &Arc<Config>, clock: &Arc<dyn Clock>) -> Vec<ScheduledJob> {
     let jobs = config.jobs.iter().filter_map(|(name, job)| {
         let (job_name, settings) = (JobName::new(name).ok()?, job.settings().ok()?);

@@ -1,5 +1,5 @@
-//! What the daemon keeps in its state folder: the library's files, and beside them the last result of each job, as `offsite run` keeps it,
-//! too.
+//! The files that the daemon keeps in its state folder: those of the library, and the last result of each job, which `offsite run`
+//! keeps, too.
 
 use async_trait::async_trait;
 use offsite::JobName;

@@ -1,10 +1,10 @@
-//! Plans beside counts.
+//! Compares plans with counts.
 
 use offsite::report::{CopyReport, Tally};
 
 use crate::render::{bytes, duration, table};
 
-/// What the copy job's operations were to cost, and what they did cost.
+/// What the copy job's operations should cost, and what they did cost.
 #[derive(Default)]
 pub(super) struct Account {
     copies: Vec<Tally>,
@@ -23,7 +23,7 @@ impl Account {
         self.copies.iter().chain(&self.merges).all(Tally::kept_to_plan)
     }
 
-    /// The account as a table.
+    /// Returns the account as a table.
     pub(super) fn render(&self) -> String {
         let mut rows = vec![
             ["", "planned: read", "written", "counted: read", "written", "median time", ""].map(str::to_owned).to_vec(),

@@ -1,4 +1,4 @@
-//! The machines of the story, and what their disks held on each day.
+//! The machines of the demonstration, and what their disks held on each day.
 
 use std::path::{Path, PathBuf};
 
@@ -7,18 +7,18 @@ use offsite::model::MachineName;
 use crate::status::Failure;
 use crate::workload::Disk;
 
-/// What their content is derived from.
+/// The seed of their content.
 const SEED: u64 = 1;
-/// Names and disks in MiB.
+/// The names, with the sizes of their disks in MiB.
 const FLEET: [(&str, &[u64]); 3] = [("db01", &[192, 64]), ("mail01", &[96]), ("web01", &[256])];
 
-/// A machine of the story.
+/// A machine of the demonstration.
 pub(super) struct Machine {
     pub(super) name: MachineName,
     pub(super) disks: Vec<Disk>,
 }
 
-/// The machines.
+/// Returns the machines.
 pub(super) fn fleet() -> Vec<Machine> {
     let machines = FLEET.into_iter().filter_map(|(name, sizes)| {
         let disks =
@@ -29,12 +29,12 @@ pub(super) fn fleet() -> Vec<Machine> {
 }
 
 impl Machine {
-    /// The images, by disk.
+    /// Returns the paths of the images, by disk.
     pub(super) fn paths(&self, folder: &Path) -> Vec<PathBuf> {
         self.disks.iter().map(|disk| folder.join(format!("{}.img", disk.name))).collect()
     }
 
-    /// Makes the images; their size.
+    /// Makes the images. Returns their size in bytes.
     pub(super) fn create(&self, folder: &Path) -> Result<u64, Failure> {
         for (disk, path) in self.disks.iter().zip(self.paths(folder)) {
             disk.write_full(&path, 0).map_err(|error| super::failed(&path, &error))?;
@@ -42,7 +42,7 @@ impl Machine {
         Ok(self.disks.iter().map(Disk::size_bytes).sum())
     }
 
-    /// A day's work on the disks.
+    /// Changes the disks as a day of work does.
     pub(super) fn change(&self, folder: &Path, day: u32) -> Result<(), Failure> {
         for (disk, path) in self.disks.iter().zip(self.paths(folder)) {
             disk.apply(&path, day).map_err(|error| super::failed(&path, &error))?;

@@ -1,5 +1,5 @@
-//! The report of one interval of a job, run on schedule or by hand: what a script gets on its standard input, what the status
-//! keeps, and what `offsite run --json` prints.
+//! The report of one interval of a job, on schedule or by hand. A script gets it on its standard input, the status keeps it, and
+//! `offsite run --json` prints it.
 
 use offsite::model::{MachineName, Timestamp};
 use offsite::report::{MachineOutcome, Reason, SyncReport};
@@ -61,19 +61,19 @@ pub(crate) fn interval(report: &CopyRun) -> Value {
     })
 }
 
-/// When a machine was in the state that was copied last.
+/// Returns the time of the machine's state that was copied last.
 fn newest(name: &MachineName, captured: Option<Timestamp>) -> Value {
     json!({ "name": name.as_str(), "captured": captured.map(|captured| captured.to_string()) })
 }
 
-/// A machine whose newest copy is too old at `now`.
+/// Returns a machine whose newest copy is too old at `now`.
 pub(crate) fn overdue(overdue: &Overdue, now: Timestamp) -> Value {
     let mut value = newest(&overdue.machine, overdue.captured);
     value["age_secs"] = overdue.age_secs(now).into();
     value
 }
 
-/// A restore point that was made.
+/// Returns a restore point that was made.
 pub(crate) fn sync(sync: &SyncReport) -> Value {
     let machines: Vec<Value> = sync
         .machines
@@ -97,7 +97,7 @@ pub(crate) fn sync(sync: &SyncReport) -> Value {
     })
 }
 
-/// An interval.
+/// Returns an interval or a span.
 pub(crate) fn span(span: &Span) -> Value {
     json!({ "start": span.start.to_string(), "end": span.end.to_string(), "count": span.intervals })
 }

@@ -1,4 +1,4 @@
-//! What commands would do, as `--dry-run --json` prints it.
+//! Plans as `--dry-run --json` prints them.
 
 use offsite::plan::{BackupPlan, ExportPlan, ImportPlan, MapPlan, PlannedDisk, RestorePlan};
 use offsite::report::ExportedMachine;

@@ -1,4 +1,4 @@
-//! A new medium for a set.
+//! Prepares a new medium for a set.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,20 +13,20 @@ use super::{Inserted, MediaSet};
 use crate::recover::recover_at;
 use crate::status::Failure;
 
-/// What was made of a medium.
+/// A prepared medium.
 pub(crate) struct Prepared {
     pub(crate) repository: OpenRepository,
-    /// Whether it was a repository already, and was only taken into the set.
+    /// Whether it was a repository already, and was only added to the set.
     pub(crate) is_adopted: bool,
     pub(crate) ejected: EjectedMedium,
 }
 
-/// How to make a medium.
+/// How to prepare a medium.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Preparation<'a> {
-    /// What is on its sticker.
+    /// The label on its sticker.
     pub(crate) label: Option<&'a str>,
-    /// Whether a folder will do at which nothing is mounted.
+    /// Whether a folder is accepted at which nothing is mounted.
     pub(crate) allow_unmounted: bool,
 }
 
@@ -36,16 +36,16 @@ enum Found {
     Empty,
     /// A medium that is to become a repository.
     Blank(Removable),
-    /// A repository on a medium that has lost its own marker, and perhaps that of the repository as well.
+    /// A repository on a medium that has lost its own marker, and perhaps the marker of the repository as well.
     Unmarked(Local),
-    /// A repository of a set whose catalogue is not this one.
+    /// A repository of a set with another catalogue.
     Stranger(Removable, OpenRepository),
-    /// Nothing to make a medium of, and why.
+    /// Nothing to make a medium of, with the reason.
     No(String),
 }
 
 impl MediaSet {
-    /// Makes a repository on the first place that has an empty medium, or takes one in that the catalogue does not know.
+    /// Makes a repository on the first place with an empty medium, or adds a medium that the catalogue does not know.
     pub(crate) async fn initialise(&self, how: Preparation<'_>, now: Timestamp) -> Result<Prepared, Failure> {
         let Preparation { label, allow_unmounted } = how;
         let catalogue = self.catalogue().await?;
@@ -91,7 +91,7 @@ impl MediaSet {
         Err(Failure::Failed(format!("repository {}: there is no empty medium; mount one{why_not}", self.repo)))
     }
 
-    /// A label that no known medium has.
+    /// Returns a label that no known medium has.
     fn next_label(&self, known: &[KnownMedium]) -> String {
         let free = (1..=known.len() + 1).map(|number| format!("{}-{number}", self.repo));
         let mut free = free.filter(|label| known.iter().all(|known| known.medium.label != *label));
@@ -104,7 +104,7 @@ fn another_label(place: &Path, known: &str, label: &str) -> Failure {
     Failure::Failed(format!("the medium at {place} has the label {known:?} already, not {label:?}; leave out --label"))
 }
 
-/// Marks the medium at a place with a new identity.
+/// Marks the medium at a place with a new id.
 async fn prepare(place: &Path, label: &str) -> Result<Medium, Failure> {
     Ok(match Removable::is_mounted(place) {
         true => Removable::prepare(place, label).await?,
@@ -112,7 +112,7 @@ async fn prepare(place: &Path, label: &str) -> Result<Medium, Failure> {
     })
 }
 
-/// The known medium that has this repository, or a job folder of it: a repository that lost its marker has another identity.
+/// Returns the known medium that has this repository, or a job folder of it. A repository that lost its marker has another id.
 async fn same(repository: &OpenRepository, catalogue: &MediaCatalogue, known: &[KnownMedium]) -> Option<Medium> {
     let folders = folders(repository).await;
     for KnownMedium { medium, .. } in known {
@@ -126,7 +126,7 @@ async fn same(repository: &OpenRepository, catalogue: &MediaCatalogue, known: &[
     None
 }
 
-/// The identities of the job folders that can be opened.
+/// Returns the ids of the job folders that can be opened.
 async fn folders(repository: &OpenRepository) -> BTreeSet<FolderId> {
     let mut ids = BTreeSet::new();
     for job in repository.jobs().await.unwrap_or_default() {
@@ -135,11 +135,11 @@ async fn folders(repository: &OpenRepository) -> BTreeSet<FolderId> {
     ids
 }
 
-/// The place, if there is a repository that has no marker of a medium.
+/// Returns the place if it has a repository without the marker of a medium.
 async fn unmarked(place: &Path) -> Option<Local> {
     let local = Local::open(place).await.ok()?;
     match OpenRepository::open(Arc::new(local.clone())).await {
-        // Job folders are there.
+        // There are job folders.
         Ok(_) | Err(offsite::Error::Damaged { .. }) => Some(local),
         Err(_) => None,
     }
@@ -151,13 +151,13 @@ async fn look(place: &Path, known: &[KnownMedium], allow_unmounted: bool) -> Res
         Err(error) if error.kind() == ErrorKind::MediaAbsent => {
             return Ok(match std::fs::read_dir(place) {
                 Err(error) => Found::No(error.to_string()),
-                // It would fill the disk under it, and another drive that is mounted there would hide it.
+                // It would fill the disk below it, and a drive that is mounted there later would hide it.
                 Ok(_) if !allow_unmounted && !Removable::is_mounted(place) => {
                     Found::No("nothing is mounted there".to_owned())
                 }
                 Ok(entries) => match unmarked(place).await {
                     Some(local) => Found::Unmarked(local),
-                    // Hidden names are no objects', and drives have them from the start.
+                    // Hidden names belong to no objects, and new drives have some.
                     None => entries
                         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
                         .find(|name| name != "lost+found" && !name.starts_with('.'))

@@ -1,4 +1,4 @@
-//! What a page holds.
+//! The content of pages.
 
 use std::sync::LazyLock;
 
@@ -8,19 +8,19 @@ use super::draw::{Stream, fill_noise};
 /// What the content of a block is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Never written.
+    /// It was never written.
     Zero,
-    /// Noise, as of encrypted or compressed files.
+    /// Noise, like encrypted or compressed files.
     Incompressible,
-    /// Pages of log text, of binary records and of noise; about 2:1 under zstd.
+    /// Pages of log text, of binary records and of noise. They compress about 2:1 under zstd.
     Mixed,
 }
 
-/// Of a hundred pages of mixed content, so many are text, and so many records; the others are noise.
+/// How many of a hundred pages of mixed content are text, and how many are records. The others are noise.
 const TEXT_PAGES_PERCENT: usize = 45;
 const RECORD_PAGES_PERCENT: usize = 30;
 
-/// The page that `kind` and `seed` stand for. `page` is [`PAGE_BYTES`] long.
+/// Fills the page that `kind` and `seed` stand for. `page` has [`PAGE_BYTES`] bytes.
 pub(super) fn fill_page(page: &mut [u8], kind: Kind, seed: u64) {
     debug_assert_eq!(page.len(), PAGE_BYTES);
     let mut stream = Stream::new(seed);
@@ -35,10 +35,10 @@ pub(super) fn fill_page(page: &mut [u8], kind: Kind, seed: u64) {
     }
 }
 
-/// Bytes in a phrase. Phrases of one length are copied without a branch, which is what makes the text fast.
+/// The number of bytes in a phrase. Phrases of one length are copied without a branch, which makes the text fast.
 const PHRASE_BYTES: usize = 16;
 
-/// A power of two: a phrase is chosen by the bits of a number.
+/// The number of phrases. It is a power of two, as the bits of a number choose a phrase.
 const PHRASES: usize = 1024;
 
 /// The words of a server's logs.
@@ -48,7 +48,7 @@ const WORDS: &str = "accepted address backup block cache client closed committed
     server service session signal snapshot socket started status stopped sync table thread timeout transaction user \
     volume waiting warning worker write";
 
-/// Phrases that text is put together from, made once in a process.
+/// The phrases of the text. They are made once in a process.
 static PHRASE_BOOK: LazyLock<Vec<[u8; PHRASE_BYTES]>> = LazyLock::new(|| {
     let words: Vec<&[u8]> = WORDS.split_whitespace().map(str::as_bytes).collect();
     let mut stream = Stream::new(1);
@@ -62,14 +62,14 @@ static PHRASE_BOOK: LazyLock<Vec<[u8; PHRASE_BYTES]>> = LazyLock::new(|| {
                 phrase[end..end + taken].copy_from_slice(&word[..taken]);
                 end += taken + 1;
             }
-            // A line has some eight phrases.
+            // A line has about eight phrases.
             phrase[PHRASE_BYTES - 1] = if number % 8 == 0 { b'\n' } else { b' ' };
             phrase
         })
         .collect()
 });
 
-/// Lines of log text: known phrases, some of them with a number that is new.
+/// Fills a page with lines of log text: known phrases, some of them with a new number.
 fn fill_text(page: &mut [u8], stream: &mut Stream) {
     let phrases = &*PHRASE_BOOK;
     for slot in page.chunks_exact_mut(PHRASE_BYTES) {
@@ -83,13 +83,13 @@ fn fill_text(page: &mut [u8], stream: &mut Stream) {
     }
 }
 
-/// Of 256 phrases, so many begin with a number: what makes the text compress like logs and not like a chorus.
+/// How many of 256 phrases begin with a number. The numbers make the text compress like logs.
 const NUMBERED_OF_256: u8 = 64;
 
-/// Bytes in a binary record: a counter, 20 bytes of noise, constants and a position.
+/// The number of bytes in a binary record: a counter, 20 bytes of noise, constants and a position.
 const RECORD_BYTES: usize = 64;
 
-/// Records of a database table.
+/// Fills a page with records of a database table.
 fn fill_records(page: &mut [u8], stream: &mut Stream) {
     let first = stream.next();
     for (position, record) in (0_u32..).zip(page.chunks_exact_mut(RECORD_BYTES)) {

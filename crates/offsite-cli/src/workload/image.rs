@@ -11,7 +11,7 @@ use super::{BLOCK_BYTES, BLOCK_PAGES, Disk, PAGE_BYTES, PageSet};
 /// The version that last wrote each page of a block.
 type Origins = [u32; BLOCK_PAGES];
 
-/// The content of a disk at a version: known without a file.
+/// The content of a disk at a version. It is known without a file.
 #[derive(Debug)]
 pub struct Image<'a> {
     disk: &'a Disk,
@@ -33,13 +33,13 @@ impl<'a> Image<'a> {
         Self { disk, changed }
     }
 
-    /// Whether no version up to this one wrote to `block`: it reads as zeros, and is a hole in the file.
+    /// Returns `true` if no version up to this one wrote to `block`. It reads as zeros, and is a hole in the file.
     #[must_use]
     pub fn is_hole(&self, block: u64) -> bool {
         self.disk.kind(block) == Kind::Zero && !self.changed.contains_key(&block)
     }
 
-    /// Fills `bytes` ([`BLOCK_BYTES`] of them) with the content of `block`.
+    /// Fills `bytes` with the content of `block`. `bytes` must have the length [`BLOCK_BYTES`].
     ///
     /// # Panics
     /// If `bytes` has another length.
@@ -47,7 +47,7 @@ impl<'a> Image<'a> {
         self.fill(block, bytes);
     }
 
-    /// Fills `bytes` with the content of `block` and returns the pages that were ever written.
+    /// Fills `bytes` with the content of `block`. Returns the pages that were ever written.
     fn fill(&self, block: u64, bytes: &mut [u8]) -> PageSet {
         assert_eq!(bytes.len(), BLOCK_BYTES, "a block has {BLOCK_BYTES} bytes");
         let first_kind = self.disk.kind(block);
@@ -76,7 +76,7 @@ impl<'a> Image<'a> {
     }
 }
 
-/// Writes what `version` changed over the version before it. Returns the bytes written.
+/// Writes what `version` changed over the version before it. Returns the number of written bytes.
 pub(super) fn write_changes(disk: &Disk, version: u32, file: &mut File) -> io::Result<u64> {
     let mut bytes = vec![0; BLOCK_BYTES];
     let mut written_bytes = 0;
@@ -93,7 +93,7 @@ pub(super) fn write_changes(disk: &Disk, version: u32, file: &mut File) -> io::R
     Ok(written_bytes)
 }
 
-/// A block keeps its kind when it is written to, except that it is no hole any more.
+/// Returns the kind of a block after a write. The block keeps its kind, but is no hole any more.
 fn rewritten(first: Kind) -> Kind {
     if first == Kind::Zero { Kind::Mixed } else { first }
 }

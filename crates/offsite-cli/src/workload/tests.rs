@@ -43,7 +43,7 @@ fn the_same_arguments_give_the_same_bytes() {
     assert!(bytes != folder.full(&Disk::new("web01", 2, 24), 2), "the seed makes a difference");
 }
 
-/// The bytes may not drift between releases: figures that were measured on them would lose their meaning.
+/// The bytes must stay the same between releases. Otherwise, figures that were measured on them would lose their meaning.
 #[test]
 fn the_bytes_of_a_disk_are_frozen() {
     let disk = Disk::new("web01", 1, 64);
@@ -52,7 +52,7 @@ fn the_bytes_of_a_disk_are_frozen() {
     let sums: Vec<u32> = (0..disk.size_mib)
         .map(|block| {
             image.read_block(block, &mut bytes);
-            // Fletcher's idea, in 32 bits: order counts, and no crate is needed.
+            // This is Fletcher's idea in 32 bits: order counts, and it needs no crate.
             let (low, high) = bytes.iter().fold((0_u32, 0_u32), |(low, high), &byte| {
                 let low = (low + u32::from(byte)) % 65521;
                 (low, (high + low) % 65521)

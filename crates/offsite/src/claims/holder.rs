@@ -1,7 +1,7 @@
-//! Who holds a lease or a pin, and whether that process still lives.
+//! The holders of leases and pins, and whether their processes still live.
 //!
-//! On the same host the kernel knows whether a process is dead, so what a killed run held is free at once. Of another host
-//! nothing is known: there only time tells (see `lease`).
+//! On the same host, the kernel knows whether a process is dead. So the claims of a killed run are free at once. Nothing is known
+//! of another host. There, only time tells (see `lease`).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,10 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use crate::folder::open_repository::random_bytes;
 use crate::{Result, seams};
 
-/// The claims of this process, by nonce: a claim outlives its holder's value only by mistake, never by plan.
+/// The claims of this process by nonce. A claim is in here until its `Holder` is dropped.
 static LIVING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// A claim of this process, alive until it is dropped.
+/// A claim of this process. It lives until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Holder {
     text: String,
@@ -24,9 +24,9 @@ pub(crate) struct Holder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
     Alive,
-    /// The kernel says that the process is gone; or this one has dropped the claim.
+    /// The kernel says that the process is gone, or this process has dropped the claim.
     Dead,
-    /// It ran on another host, in another container, or before a restart.
+    /// The holder ran on another host, in another container, or before a restart.
     Unknown,
 }
 
@@ -51,7 +51,7 @@ impl Drop for Holder {
     }
 }
 
-/// Whether the holder that wrote `text` still lives.
+/// Returns whether the holder that wrote `text` still lives.
 pub(crate) fn life_of(text: &str) -> Life {
     let mut words = text.split(' ');
     let (Some(host), Some(namespace), Some(pid), Some(start), Some(nonce)) =
@@ -71,7 +71,7 @@ pub(crate) fn life_of(text: &str) -> Life {
     if alive { Life::Alive } else { Life::Dead }
 }
 
-/// A holder in words, for messages.
+/// Returns a holder in words, for messages.
 pub(crate) fn describe(text: &str) -> String {
     match (life_of(text), text.split(' ').nth(2)) {
         (Life::Alive, Some(pid)) => format!("process {pid} on this host"),
@@ -79,7 +79,7 @@ pub(crate) fn describe(text: &str) -> String {
     }
 }
 
-/// A process that no other is taken for: process numbers come again, but not with the same start in the same boot.
+/// A process that is not confused with another. Process numbers are used again, but not with the same start in the same boot.
 struct Process {
     boot: String,
     namespace: String,
@@ -112,14 +112,16 @@ impl fmt::Display for Process {
     }
 }
 
-/// When a process started, in clock ticks since the boot: the 22nd field of /proc/PID/stat (proc(5)). A zombie has ended, once
-/// the last of its threads has: one may be in a system call still, in the middle of a write.
+/// Returns when a process started, in clock ticks since the boot: field 22 of /proc/PID/stat (proc(5)).
+///
+/// A zombie has ended once its last thread has ended. Before that, a thread may still be in a system call, in the middle of a
+/// write.
 fn start_of(pid: &str) -> Option<String> {
     if !pid.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses, which may hold anything.
+    // The second field is the name of the program in parentheses. It may contain anything.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
     let threads = fields.nth(16)?;

@@ -1,7 +1,7 @@
-//! Who holds a job folder: signs of life of its writer, and watching for another's.
+//! The lease of a job folder: its writer's signs of life, and how another writer watches them.
 //!
-//! A lease is stale only if no sign of life appeared for a whole lease duration on the observer's own monotonic clock. Clocks of
-//! different hosts are never compared. And whoever judges wrongly loses nothing: the commit decides who writes.
+//! A lease is stale only if no sign of life appeared for a complete lease duration on the watcher's own monotonic clock. Clocks of
+//! different hosts are never compared. A wrong judgement loses nothing, as the commit decides who writes.
 
 use offsite_core::FolderId;
 use std::time::Duration;
@@ -24,10 +24,10 @@ use crate::progress::Wait;
 use crate::seams::is_broken;
 use crate::{Error, ErrorPlace, OpenRepository, Progress, Result};
 
-/// Signs of life within one lease duration.
+/// The number of signs of life in one lease duration.
 const RENEWALS_PER_DURATION: u32 = 3;
 
-/// Those of the writer of `head`, until they are stopped.
+/// Starts the signs of life of the writer of `head`. They go on until they are stopped.
 pub(crate) fn signs_of_life(repository: OpenRepository, layout: Layout, head: &Head, duration: Duration) -> Signs {
     let (folder, epoch) = (head.folder, head.epoch);
     Signs::start(|stopped| renew(repository, layout, folder, epoch, duration / RENEWALS_PER_DURATION, stopped))
@@ -48,7 +48,7 @@ async fn renew(
         }
         let record = encode_record(Kind::LeaseRenewal, &LeaseRenewal { folder, epoch, count });
         let (Ok(key), Ok(bytes)) = (layout.lease_renewal(epoch, count), record) else { break };
-        // A sign that fails is not worth a failed run: should another writer take over, the commit will tell.
+        // A run does not fail because of a failed sign. If another writer takes over, the commit fails.
         if repository.backend().put(&key, Bytes::from(bytes)).await.is_ok()
             && let Some(previous) = previous.replace(key)
         {
@@ -60,13 +60,14 @@ async fn renew(
     }
 }
 
-/// A known-bad variant: what the clocks of two hosts say of a lease.
+/// A known-bad variant: it compares the clocks of two hosts to judge a lease.
 pub(crate) fn is_over_by_wall_clock(head: &Head, now: Timestamp) -> bool {
     let duration = head.lease.as_ref().map_or(0, |lease| lease.duration_secs);
     now.unix_secs() > head.clock.unix_secs() + i64::from(duration)
 }
 
-/// Returns if the lease in `head` is free: the epoch up to which files are sealed from then on.
+/// Waits until the lease in `head` is free. Returns the epoch up to which files are sealed from then on. Fails if the lease is
+/// held.
 pub(crate) async fn wait_for_lease(
     repository: &OpenRepository,
     layout: &Layout,
@@ -82,8 +83,8 @@ pub(crate) async fn wait_for_lease(
     }
 }
 
-/// The epoch up to which files will be sealed for a writer that takes over from `head` now, as far as that can be told without waiting: a
-/// holder that cannot be asked is taken for silent.
+/// Returns the epoch up to which files will be sealed for a writer that takes over from `head` now. It does not wait: a holder that
+/// cannot be asked counts as silent.
 pub(crate) fn sealed_when_taken(head: &Head) -> u32 {
     let is_unknown = head.lease.as_ref().is_some_and(|lease| life_of(&lease.holder) == Life::Unknown);
     if is_unknown { head.epoch } else { head.sealed_epoch }
@@ -94,13 +95,13 @@ pub(crate) fn sealed_when_taken(head: &Head) -> u32 {
 pub(crate) enum Hold {
     /// Its holder lives.
     Held,
-    /// It was given back, or its holder is dead by the kernel's word.
+    /// It was given back, or the kernel says that its holder is dead.
     Free,
-    /// No sign of life was seen for its duration. Its holder may yet wake up.
+    /// No sign of life was seen for its duration. Its holder may still wake up.
     Silent,
 }
 
-/// Whether the lease in `head` is held. Of a holder that cannot be asked, signs of life are waited for.
+/// Returns whether the lease in `head` is held. If the holder cannot be asked, it waits for signs of life.
 pub(crate) async fn is_held(
     repository: &OpenRepository,
     layout: &Layout,
@@ -120,7 +121,7 @@ pub(crate) async fn is_held(
     }
 }
 
-/// The error for a run that came second.
+/// Returns the error for a run that came second.
 pub(crate) async fn busy(repository: &OpenRepository, layout: &Layout, heads: &Heads) -> Result<Error> {
     let newest = heads.newest().await?;
     Ok(busy_with(repository, layout, newest.and_then(|newest| newest.head.lease).as_ref()))
@@ -131,7 +132,7 @@ pub(crate) fn busy_with(repository: &OpenRepository, layout: &Layout, lease: Opt
     Error::Busy { job: layout.job().clone(), location: repository.location(), holder, at: ErrorPlace::default() }
 }
 
-/// Watches the holder of `lease` for its whole duration: true if there was no sign of life.
+/// Watches the holder of `lease` for the complete duration. Returns `true` if there was no sign of life.
 async fn observe(
     repository: &OpenRepository,
     layout: &Layout,
@@ -145,7 +146,7 @@ async fn observe(
     is_silent(repository, layout, heads, lease.silence()).await
 }
 
-/// Watches a job folder for `duration`: true if there was no sign of life of a writer.
+/// Watches a job folder for `duration`. Returns `true` if no writer gave a sign of life.
 pub(crate) async fn is_silent(
     repository: &OpenRepository,
     layout: &Layout,

@@ -1,4 +1,4 @@
-//! Who may read and who may write: pins, leases, and how the living are told from the dead.
+//! Who may read and who may write: pins and leases, and how a living process is told from a dead one.
 
 pub(crate) mod holder;
 pub(crate) mod lease;

@@ -1,8 +1,8 @@
 //! Pins: a reader's claim that what a head refers to stays readable.
 //!
-//! A pin is an object that its reader puts again and again under a new name, as a sign of its life. Whoever wants to release what it
-//! holds asks the kernel first. Of a reader that ran on another host, or before a restart, only time tells: if its pin keeps its
-//! name for longer than a living reader would let it, it goes. Clocks of different hosts are never compared.
+//! A pin is an object. Its reader stores it again and again under a new name, as a sign of life. A writer that wants to release
+//! what the pin holds asks the kernel first. If the reader ran on another host, or before a restart, only time tells: the writer
+//! removes a pin that keeps its name for longer than a living reader would. Clocks of different hosts are never compared.
 
 use offsite_core::ClaimId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,16 +26,16 @@ use crate::progress::Wait;
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Progress, Result};
 
-/// The longest pin that is read.
+/// The greatest length of a pin that is read, in bytes.
 const PIN_BYTES_MAX: u64 = 8 << 10;
 /// A living reader renews its pin at least once in this time.
 pub(crate) const PIN_DURATION: Duration = Duration::from_secs(60);
-/// After so many listings a pin that is never there is one that cannot be read.
+/// If a pin is listed this many times and is never found, it counts as unreadable.
 const LISTINGS_MAX: u32 = 16;
-/// So often it tries.
+/// The number of renewals that a reader tries in that time.
 const RENEWALS_PER_DURATION: u32 = 4;
 
-/// A pin that this process holds. The kernel's word that the process is gone ends it too.
+/// A pin that this process holds. It also ends when the kernel says that the process is gone.
 #[derive(Debug)]
 pub(crate) struct Pin {
     claim: Arc<Claim>,
@@ -43,7 +43,7 @@ pub(crate) struct Pin {
     _holder: Holder,
 }
 
-/// What a reader and its signs of life share.
+/// The part that a reader shares with its signs of life.
 #[derive(Debug)]
 struct Claim {
     repository: OpenRepository,
@@ -55,11 +55,11 @@ struct Claim {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct State {
-    /// How often the pin was renewed, which is part of its name.
+    /// The number of renewals, which is part of the pin's name.
     renewals: u32,
-    /// Whether its next name may be there already: a renewal has begun.
+    /// Whether a renewal has begun, so that the next name may exist already.
     is_renewing: bool,
-    /// Whether somebody took the reader for dead.
+    /// Whether a writer took the reader for dead.
     is_lost: bool,
 }
 
@@ -82,7 +82,8 @@ impl Pin {
         Ok(Self { claim, signs, _holder: holder })
     }
 
-    /// Whether the pin has been there all the time. A writer that took its reader for dead removes it; in doubt it is there.
+    /// Returns whether the pin has been there all the time. A writer that takes its reader for dead removes it. In doubt, it has
+    /// been there.
     pub(crate) async fn is_held(&self) -> bool {
         loop {
             let state = self.claim.state();
@@ -127,7 +128,7 @@ impl Claim {
 
     async fn renew_until(&self, mut stopped: oneshot::Receiver<()>) {
         while timeout(PIN_DURATION / RENEWALS_PER_DURATION, &mut stopped).await.is_err() {
-            // What fails is tried again at the next time.
+            // If this fails, it is tried again at the next renewal.
             let _ = self.renew().await;
             if self.state().is_lost {
                 return;
@@ -135,11 +136,11 @@ impl Claim {
         }
     }
 
-    /// Puts the pin under its next name, then takes the old one away.
+    /// Stores the pin under its next name, and then deletes the old one.
     ///
-    /// Whoever takes this reader for dead deletes the old name and only then looks which pins there are; here the new name is put and
-    /// only then the old one is looked for. So at least one of the two sees the other. Where the answer is lost, the same is done again
-    /// at the next time, under the same names.
+    /// A writer that takes this reader for dead first deletes the old name, and then looks which pins there are. The reader first
+    /// stores the new name, and then looks for the old one. So at least one of the two sees the other. If an answer is lost, the
+    /// next renewal does the same again under the same names.
     async fn renew(&self) -> Result<()> {
         let backend = self.repository.backend();
         let state = self.state();
@@ -148,7 +149,7 @@ impl Claim {
         let while_doing = || format!("renewing a pin of job {}", self.layout.job());
         self.set(State { is_renewing: true, ..state });
         match backend.put(&new, self.bytes.clone()).await {
-            // The name is nobody else's: an answer was lost.
+            // Nobody else uses this name, so an answer was lost.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             answer => answer.while_doing(while_doing)?,
         }
@@ -157,7 +158,7 @@ impl Claim {
                 self.set(State { is_lost: true, ..next });
                 backend.delete(&new).await.while_doing(while_doing)
             }
-            // Whatever it holds by now, it is there.
+            // Whatever it contains, it is there.
             Err(error) if error.kind() != ErrorKind::Corrupt => Err(error).while_doing(while_doing),
             _ => {
                 self.set(next);
@@ -167,10 +168,11 @@ impl Claim {
     }
 }
 
-/// The lowest number of a head that a living reader has pinned. Pins of dead readers are removed on the way.
+/// Returns the lowest number of a head that a living reader has pinned. `None` if there is no pin. It also removes pins of dead
+/// readers.
 ///
-/// A pin that cannot be read holds everything: in doubt nothing is released (release rule 7). [`remove_silent`] tells when its reader is
-/// gone.
+/// A pin that cannot be read holds everything: in doubt, nothing is released (release rule 7). [`remove_silent`] finds out when its
+/// reader is gone.
 pub(crate) async fn lowest_pinned(repository: &OpenRepository, layout: &Layout) -> Result<Option<u64>> {
     let mut lowest: Option<u64> = None;
     for (key, pin) in pins(repository, layout).await? {
@@ -187,19 +189,20 @@ pub(crate) async fn lowest_pinned(repository: &OpenRepository, layout: &Layout) 
     if is_broken!(PinsIgnored) { Ok(None) } else { Ok(lowest) }
 }
 
-/// Removes the pins of readers that cannot be asked, or whose pins cannot be read, if they give no sign of life for as long as a living
-/// reader may be silent: all their names stay as they are. It returns as soon as all others have given one. It tells whether any pin has
-/// gone meanwhile, be it by itself.
+/// Removes the pins of readers that give no sign of life for as long as a living reader may be silent.
+///
+/// It watches readers that cannot be asked, or whose pins cannot be read. A pin is silent if all its names stay the same. It
+/// returns as soon as all others have given a sign. Returns whether any pin has gone meanwhile, also by itself.
 pub(crate) async fn remove_silent(
     repository: &OpenRepository,
     layout: &Layout,
     progress: &dyn Progress,
 ) -> Result<bool> {
-    // A reader that died in the middle of a renewal has left two names.
+    // A reader that died during a renewal has left two names.
     let mut silent: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
     for (key, pin) in pins(repository, layout).await? {
         if let Some(nonce) = pin_nonce(&key)
-            // A reader whose pin cannot be read renews it all the same, if it lives.
+            // A living reader renews its pin even if the pin cannot be read.
             && pin.is_none_or(|pin| life_of(&pin.holder) == Life::Unknown)
         {
             silent.entry(nonce.to_owned()).or_default().insert(key);
@@ -228,10 +231,10 @@ pub(crate) async fn remove_silent(
     Ok(has_gone || !silent.is_empty())
 }
 
-/// The pins of a job folder, by key; none for one that cannot be read.
+/// Returns the pins of a job folder by key, with `None` for a pin that cannot be read.
 ///
-/// A pin that is listed and then not there was given back, or has its next name by now, which only another listing tells. One that
-/// is listed again and again and never there cannot be read.
+/// If a listed pin is not found, it was given back, or has its next name by now, which another listing shows. A pin that is listed
+/// again and again and never found cannot be read.
 async fn pins(repository: &OpenRepository, layout: &Layout) -> Result<Vec<(Key, Option<records::Pin>)>> {
     let mut listings = 0;
     'listing: loop {
@@ -239,7 +242,7 @@ async fn pins(repository: &OpenRepository, layout: &Layout) -> Result<Vec<(Key, 
         let listed = listed.while_doing(|| format!("looking for readers of job {}", layout.job()))?;
         listings += 1;
         let mut pins = Vec::new();
-        // What has another name is nobody's pin.
+        // An object with any other name is no pin.
         for object in listed.into_iter().filter(|object| pin_nonce(&object.key).is_some()) {
             let pin = match repository.backend().get(&object.key, PIN_BYTES_MAX).await {
                 Err(error) if error.kind() == ErrorKind::NotFound && listings < LISTINGS_MAX => continue 'listing,

@@ -1,4 +1,4 @@
-//! Work in the background that shows others that its owner lives.
+//! Background work that shows others that its owner lives.
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -11,7 +11,7 @@ pub(crate) struct Signs {
 }
 
 impl Signs {
-    /// Signs that `give` gives until it is told to end.
+    /// Starts a task that gives signs with `give` until it is told to end.
     pub(crate) fn start<F>(give: impl FnOnce(oneshot::Receiver<()>) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -20,7 +20,7 @@ impl Signs {
         Self { stop: Some(stop), task: Some(tokio::spawn(give(stopped))) }
     }
 
-    /// Ends the signs of life and waits for what ends with them.
+    /// Ends the signs of life, and waits until the task has ended.
     pub(crate) async fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             // The task may have ended by itself.

@@ -1,4 +1,4 @@
-//! What in a job folder is of no use to anyone, and room for a writer where a repository is full to the last byte.
+//! Removes objects of a job folder that nobody needs, and makes space for a writer in a full repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +13,10 @@ use crate::folder::layout::{Layout, head_second_copy_number, index_second_copy_i
 use crate::seams::is_broken;
 use crate::{OpenRepository, Result};
 
-/// Removes objects that writers of epochs up to `epoch` left and that `head`, the newest, does not refer to.
+/// Removes the objects that writers of epochs up to `epoch` have left, and that `head`, the newest, does not refer to.
 ///
-/// No later head can refer to them either: their writers can no longer commit, and ids are not used twice (release rules 5 and
-/// 6). So the listing only proposes; the head decides.
+/// No later head can refer to them either: their writers can no longer commit, and no id is used twice (release rules 5 and 6). So
+/// the listing only proposes, and the head decides.
 pub(crate) async fn remove_orphans(
     repository: &OpenRepository,
     layout: &Layout,
@@ -32,7 +32,7 @@ pub(crate) async fn remove_orphans(
         RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges(id) => id,
     }));
     let blocks = repository.list(&layout.backup_files()?).await?;
-    // First, so that no copy of a head is left that refers to what is gone. The newest stays.
+    // These are removed first, so that no copy of a head refers to objects that are gone. The newest stays.
     let copies = || blocks.keys().filter_map(|key| head_second_copy_number(key).map(|(writer, _)| (key, writer)));
     let newest = copies().map(|(_, writer)| writer).max();
     for (key, writer) in copies() {
@@ -47,8 +47,8 @@ pub(crate) async fn remove_orphans(
             delete(repository, key).await?;
         }
     }
-    // Those that the commit of the lease left behind its boundary, that a run was cut off before, or that a writer
-    // made who was taken over and woke up late.
+    // These are heads that the commit of the lease left behind its boundary, that a cut-off run did not remove, or that a writer
+    // created after it was taken over.
     for number in Heads::new(repository.clone(), layout.clone()).numbers().await? {
         if number <= head.boundary {
             delete(repository, &layout.head(number)?).await?;
@@ -63,12 +63,12 @@ pub(crate) async fn remove_orphans(
     lowest_pinned(repository, layout).await.map(drop)
 }
 
-/// Makes room for the commit of a writer that finds `head` the newest and its lease free, where there is none.
+/// Makes space in a full repository for the commit of a writer that found `head` the newest, and its lease free.
 ///
-/// Whoever reads that head may delete what it lists and no reader holds, as ids are not used twice. Holes are not punched: until
-/// this writer has committed, another one may write into ranges that are free.
+/// Any process that reads that head may delete what it lists and no reader holds, as no id is used twice. It punches no holes.
+/// Until this writer has committed, another writer may write into free ranges.
 pub(crate) async fn make_room(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<()> {
-    // A writer that gave its lease back has had all its answers; one that was cut off may have a commit on its way.
+    // A writer that gave its lease back has had all its answers. A writer that was cut off may have a commit on its way.
     let ended = if head.lease.is_none() { head.epoch } else { head.epoch.saturating_sub(1) };
     remove_orphans(repository, layout, head, ended).await?;
     check_release(head)?;

@@ -1,16 +1,16 @@
-//! How a run judges the present.
+//! How a run reads the clock.
 
 use offsite_core::Timestamp;
 use offsite_core::schedule::{ClockReading, Schedule};
 
-/// What the clock is judged by.
+/// The rule by which a run judges the clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClockRule {
-    /// How far ahead of what is known it may be.
+    /// How many seconds the clock may be ahead of the known time.
     pub(crate) ahead_max_secs: i64,
-    /// A time that is known from elsewhere.
+    /// A time that is known from elsewhere. `None` if there is none.
     pub(crate) known: Option<Timestamp>,
-    /// Whether somebody has looked at the clock, and says that it is right.
+    /// Whether somebody has checked that the clock is right.
     pub(crate) is_trusted: bool,
 }
 
@@ -21,7 +21,7 @@ impl Default for ClockRule {
 }
 
 impl ClockRule {
-    /// What to make of `now`, where `committed` is the latest time that a commit knows.
+    /// Judges `now`. `committed` is the latest time that a commit knows.
     pub(crate) fn judge(&self, committed: Timestamp, now: Timestamp) -> ClockReading {
         if self.is_trusted {
             return ClockReading::Steady { now };
@@ -29,9 +29,9 @@ impl ClockRule {
         ClockReading::judge(Some(self.known(committed, now)), now, self.ahead_max_secs)
     }
 
-    /// The latest time that is known at `now`.
+    /// Returns the latest time that is known at `now`.
     pub(crate) fn known(&self, committed: Timestamp, now: Timestamp) -> Timestamp {
-        // What claims to be of the future proves nothing.
+        // A time in the future proves nothing.
         self.known.filter(|known| *known <= now).map_or(committed, |known| known.max(committed))
     }
 }

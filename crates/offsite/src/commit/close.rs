@@ -10,11 +10,11 @@ impl Writer {
     /// Gives the lease back after a run that ended with `result`.
     ///
     /// # Errors
-    /// That of the run; else as for [`Heads::commit`].
+    /// The error of the run. Otherwise the same as [`Heads::commit`].
     pub(crate) async fn close<T>(mut self, result: Result<T>) -> Result<T> {
         let result = match result {
-            // Whoever took the job over may have let go what this run was about to read. Where that cannot be told, damage is not
-            // told either.
+            // A writer that took the job over may have released what this run was about to read. If that cannot be found out,
+            // nothing is called damaged.
             Err(error) if error.is_loss() => match self.is_newest().await {
                 Ok(true) => Err(error),
                 Ok(false) => Err(Error::fenced(self.layout().job())),
@@ -23,7 +23,7 @@ impl Writer {
             result => result,
         };
         if matches!(&result, Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace)) {
-            // What earlier runs have retired may be the room that the next one needs.
+            // The space that earlier runs have retired may be what the next run needs.
             let _ = release(&mut self).await;
         }
         let closed = self.give_lease_back().await;

@@ -1,5 +1,6 @@
-//! What an operation makes of a folder, before any of it is committed. Every operation makes a [`Draft`], and [`commit`] is the only
-//! way from a draft to a head. A dry run stops before it.
+//! What an operation makes of a folder, before any of it is committed.
+//!
+//! Every operation makes a [`Draft`]. [`commit`] is the only way from a draft to a head. A dry run stops before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -25,9 +26,9 @@ pub(crate) struct Outline<'a> {
     pub(crate) indexes: Vec<NewIndex>,
     /// What points say before and afterwards.
     pub(crate) views: BlockViews<'a>,
-    /// The machines of the folder afterwards, by number. `None` leaves them as they are.
+    /// The machines of the folder afterwards, by number. `None` if they stay the same.
     pub(crate) machines: Option<Vec<MachineName>>,
-    /// The number of the next restore point. `None` leaves it as it is.
+    /// The number of the next restore point afterwards. `None` if it stays the same.
     pub(crate) next_sequence: Option<Sequence>,
     /// Whether points say afterwards what the plan's own index says.
     pub(crate) shows_step: bool,
@@ -35,8 +36,8 @@ pub(crate) struct Outline<'a> {
     pub(crate) abandoned: BTreeMap<ObjectId, Vec<Range<u64>>>,
 }
 
-/// What points say of the blocks that an operation changes, before and after it; and what others say that it leaves as they are, for
-/// the proof that nothing of theirs is let go.
+/// What points say of the blocks that an operation changes, before and after it. The proof also needs what other, unchanged points
+/// say, so that nothing of theirs is released.
 #[derive(Default)]
 pub(crate) struct BlockViews<'a> {
     pub(crate) before: Vec<&'a BlockMap>,
@@ -59,7 +60,7 @@ pub(crate) struct Draft {
 }
 
 impl<'a> Outline<'a> {
-    /// An operation that leads to `chain` by `plan`, with these new indexes.
+    /// An operation that makes `chain` with `plan` and these new indexes.
     pub(crate) fn new(
         plan: Plan,
         chain: std::result::Result<Chain, ChainError>,
@@ -80,10 +81,10 @@ impl<'a> Outline<'a> {
 }
 
 impl PlanContext<'_> {
-    /// The draft of what `outline` means, proven to be readable, and to let go of nothing that a kept point needs.
+    /// Makes the draft of `outline`. It is proven to be readable, and to release nothing that a kept point needs.
     ///
     /// # Errors
-    /// [`Error::Defect`] if it would not be so.
+    /// [`Error::Defect`] if the proof fails. The same as [`prove`](crate::commit::read_back::prove) otherwise.
     pub(crate) async fn draft(&mut self, outline: Outline<'_>) -> Result<Draft> {
         let Outline { mut plan, chain, indexes, views, machines, next_sequence, shows_step, abandoned } = outline;
         let chain = chain.map_err(|error| Error::defect(error.to_string()))?;
@@ -115,7 +116,7 @@ impl PlanContext<'_> {
 }
 
 impl Draft {
-    /// Makes of `head` what it would be if this were committed. What is to be released is for the caller.
+    /// Changes `head` to the head after the commit. Returns what is to be released, which the caller lists.
     pub(crate) fn apply(self, head: &mut Head) -> Retired {
         (head.chain, head.files) = self.proven.into_parts();
         head.machines = self.machines;
@@ -124,10 +125,11 @@ impl Draft {
     }
 }
 
-/// Stores the indexes of a draft, lists what it releases, and commits it. The blocks that its plan moves must be durable by now.
+/// Commits a draft: stores its indexes, lists what it releases, and creates the head. The blocks that its plan moves must be
+/// durable by now.
 ///
 /// # Errors
-/// As for [`Writer::commit_chain`].
+/// The same as [`Writer::commit_chain`].
 pub(crate) async fn commit(writer: &mut Writer, draft: Draft) -> Result<()> {
     let Draft { indexes, proven, retired, machines, next_sequence, .. } = draft;
     let is_late = is_broken!(CommitBeforeIndex);

@@ -1,4 +1,4 @@
-//! A folder as it would be: operations are planned on it one after the other, and none is carried out.
+//! A folder on which operations are planned one after the other. None of them is carried out.
 
 use offsite_core::plan::{Cost, Files, Retired};
 use offsite_core::{Head, RetiredObject, Retirement};
@@ -12,9 +12,9 @@ use crate::{OpenRepository, Result};
 /// A folder on which operations are only planned.
 pub(crate) struct DryRun<'a> {
     repository: &'a OpenRepository,
-    /// What the head would be.
+    /// The head after the planned operations.
     pub(crate) head: Head,
-    /// The files before all that is only planned.
+    /// The files before the planned operations.
     stored: Files,
     pub(crate) indexes: Indexes,
     minter: Minter,
@@ -26,10 +26,11 @@ impl<'a> DryRun<'a> {
         Self { repository, head, stored, indexes, minter: Minter::imagined() }
     }
 
-    /// The head that the next run goes on from. For a folder that is not there yet, or has no restore point, this is its first.
+    /// Returns the head that the next run starts from. If the folder does not exist or has no restore point, this is its first
+    /// head.
     ///
     /// # Errors
-    /// As for [`first_head`].
+    /// The same as [`first_head`].
     pub(crate) fn next_head(
         repository: &OpenRepository,
         settings: &WriterSettings,
@@ -37,7 +38,7 @@ impl<'a> DryRun<'a> {
     ) -> Result<Head> {
         match head {
             Some(head) if head.chain.all().next().is_some() => Ok(head),
-            // As a writer does.
+            // A writer does the same.
             Some(mut head) => {
                 head.chain = first_head(repository, settings, None)?.chain;
                 head.role = settings.role;
@@ -47,7 +48,7 @@ impl<'a> DryRun<'a> {
         }
     }
 
-    /// What the next operation is planned on.
+    /// Returns the context that the next operation is planned in.
     pub(crate) fn context(&mut self) -> PlanContext<'_> {
         PlanContext {
             repository: self.repository,
@@ -58,7 +59,7 @@ impl<'a> DryRun<'a> {
         }
     }
 
-    /// Goes on as if `draft` had been committed. Returns what it costs.
+    /// Continues as if `draft` had been committed. Returns its cost.
     pub(crate) fn imagine(&mut self, draft: Draft) -> Cost {
         let cost = draft.plan.cost();
         let retired = draft.apply(&mut self.head);
@@ -66,7 +67,7 @@ impl<'a> DryRun<'a> {
         cost
     }
 
-    /// Lists the ranges that would be retired: until they are released, nothing is written into them.
+    /// Lists the ranges that would be retired. Nothing is written into them until they are released.
     fn imagine_retired(&mut self, retired: &Retired) {
         if !retired.ranges.is_empty() {
             let list = self.minter.mint();
@@ -76,7 +77,7 @@ impl<'a> DryRun<'a> {
         }
     }
 
-    /// Goes on as if what was retired on the way had been released.
+    /// Continues as if the ranges that were retired on the way had been released.
     pub(crate) fn imagine_released(&mut self) {
         let indexes = &self.indexes;
         self.head.retired.retain(|retirement| match retirement.what {

@@ -1,4 +1,4 @@
-//! Changing a chain: the writer, what is proven before a commit, and what is released after it.
+//! Changes a chain: the writer, the proof before a commit, and the release after it.
 
 pub(crate) mod cleanup;
 pub(crate) mod clock_rule;

@@ -1,4 +1,4 @@
-//! Indexes in the bytes that are stored, before they are.
+//! Encodes new indexes before they are stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,54 +23,54 @@ pub(crate) struct PointIndex {
     pub(crate) sequence: Sequence,
     pub(crate) time: Timestamp,
     pub(crate) kind: PointKind,
-    /// The point whose state it changes; a full has none.
+    /// The point whose state it changes. `None` for a full.
     pub(crate) base: Option<Sequence>,
     pub(crate) machines: Vec<MachineState>,
-    /// What its index says of whole machines.
+    /// What its index says of complete machines.
     pub(crate) map: BlockMap,
-    /// What the index stands on. `None` if it stands alone.
+    /// The indexes that its index stands on. `None` if it stands alone.
     pub(crate) stack: Option<Stack>,
-    /// What arrived of its incomplete machines.
+    /// The spare blocks: what arrived of its incomplete machines.
     pub(crate) spare: BlockMap,
     pub(crate) flags: Flags,
 }
 
-/// What an index stands on, and how it came to that.
+/// The indexes that an index stands on, and how they were chosen.
 #[derive(Debug, Clone)]
 pub(crate) struct Stack {
     /// The indexes that it stands on.
     pub(crate) below: Vec<IndexReference>,
-    /// Those that were there before: `below`, and then those that the index takes the place of.
+    /// The indexes that were there before: `below`, followed by those that the new index replaces.
     pub(crate) lower: Vec<IndexReference>,
-    /// What comes on top of what was there.
+    /// The rows that the operation adds to the indexes that were there.
     pub(crate) step: BlockMap,
     /// What the point has stored.
     pub(crate) stored: Stored,
 }
 
-/// An index in the bytes that are stored.
+/// An encoded index.
 #[derive(Debug)]
 pub(crate) struct NewIndex {
     /// The point that it describes.
     pub(crate) point: RestorePoint,
     pub(crate) bytes: Bytes,
     pub(crate) stack: Option<Stack>,
-    /// What is meant.
+    /// The index that the bytes should mean.
     index: Index,
 }
 
 impl NewIndex {
-    /// What it says of whole machines.
+    /// Returns what it says of complete machines.
     pub(crate) fn map(&self) -> &BlockMap {
         &self.index.map
     }
 
-    /// What it says of machines that are not whole.
+    /// Returns what it says of incomplete machines.
     pub(crate) fn spare(&self) -> &BlockMap {
         &self.index.spare
     }
 
-    /// The backup files that it lists, with their lengths.
+    /// Returns the backup files that it lists, with their lengths in bytes.
     pub(crate) fn files(&self) -> &BTreeMap<ObjectId, u64> {
         &self.index.files
     }
@@ -78,7 +78,7 @@ impl NewIndex {
     /// Opens it as a reader does.
     ///
     /// # Errors
-    /// [`Error::Defect`] if a reader would not accept it, or would read something else in it than is meant.
+    /// [`Error::Defect`] if a reader would not accept it, or would read something else.
     pub(crate) fn open(&self, indexes: &mut Indexes) -> Result<()> {
         let id = self.point.index.id;
         if is_broken!(NotReadBack) {
@@ -95,7 +95,7 @@ impl NewIndex {
     }
 }
 
-/// The numbers of machines in a job folder; names that have none yet get the next ones.
+/// Returns the numbers of machines in a job folder. New names get the next numbers.
 pub(crate) fn number_machines<'a>(
     known: &[MachineName],
     names: impl Iterator<Item = &'a MachineName>,
@@ -110,9 +110,9 @@ pub(crate) fn number_machines<'a>(
     (all, numbers)
 }
 
-/// The point with its index, encoded.
+/// Encodes the index of a point.
 ///
-/// `files` knows every file that the index may refer to.
+/// `files` has every file that the index may refer to.
 pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Result<NewIndex> {
     let PointIndex { id, sequence, time, kind, base, machines, map, stack, spare, flags } = point;
     let (_, numbers) = number_machines(&head.machines, machines.iter().map(|machine| &machine.name));

@@ -1,4 +1,4 @@
-//! What operations are planned on: a folder as it is, or as it would be after operations that are only planned.
+//! What operations are planned on: a folder as it is, or as it would be after planned operations.
 
 use offsite_core::plan::{Files, Reclaiming};
 use offsite_core::{Head, ObjectId};
@@ -7,7 +7,7 @@ use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
 use crate::reader::indexes::Indexes;
 use crate::{OpenRepository, Result};
 
-/// Names new objects: the ids of one epoch, in turn.
+/// Makes ids for new objects: the ids of one epoch, in ascending order.
 #[derive(Debug)]
 pub(crate) struct Minter {
     epoch: u32,
@@ -19,7 +19,7 @@ impl Minter {
         Self { epoch, count: 0 }
     }
 
-    /// The ids that no writer will ever mint, for what is only planned.
+    /// Makes ids that no writer ever makes, for operations that are only planned.
     pub(crate) const fn imagined() -> Self {
         Self::new(u32::MAX)
     }
@@ -29,7 +29,7 @@ impl Minter {
         ObjectId::new(self.epoch, self.count)
     }
 
-    /// How many ids it has given.
+    /// Returns how many ids it has made.
     pub(crate) const fn count(&self) -> u32 {
         self.count
     }
@@ -39,19 +39,19 @@ impl Minter {
 pub(crate) struct PlanContext<'a> {
     pub(crate) repository: &'a OpenRepository,
     pub(crate) head: &'a Head,
-    /// The files as they are stored. Where operations are only planned, the head is ahead of them.
+    /// The files as they are stored. In a dry run, the head is ahead of them.
     pub(crate) stored: &'a Files,
     pub(crate) indexes: &'a mut Indexes,
     pub(crate) minter: &'a mut Minter,
 }
 
 impl<'a> PlanContext<'a> {
-    /// A new id.
+    /// Returns a new id.
     pub(crate) fn mint(&mut self) -> ObjectId {
         self.minter.mint()
     }
 
-    /// How the repository gives space back.
+    /// Returns how the repository gives space back.
     pub(crate) fn reclaiming(&self) -> Reclaiming<'a> {
         Reclaiming {
             alignment: self.head.alignment_bytes.into(),
@@ -60,7 +60,7 @@ impl<'a> PlanContext<'a> {
         }
     }
 
-    /// The index of `point`, encoded. From now on it is known as a reader reads it.
+    /// Encodes the index of `point`. From now on, `indexes` knows it as a reader reads it.
     pub(crate) fn index(&mut self, point: PointIndex, files: &Files) -> Result<NewIndex> {
         let index = encode_index(self.head, point, files)?;
         index.open(self.indexes)?;

@@ -1,4 +1,4 @@
-//! A restore point that is added to a chain.
+//! Adds a restore point to a chain.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,19 +16,19 @@ use crate::{Error, Result};
 
 /// A restore point that is added to a chain.
 pub(crate) struct Addition<'a> {
-    /// What the point before it is from then on, if it becomes another kind of point by that.
+    /// The rollback that the point before becomes. `None` if that point stays as it is.
     pub(crate) rollback: Option<PointIndex>,
     pub(crate) point: PointIndex,
     pub(crate) plan: Plan,
-    /// Flags for the point before it.
+    /// The flags for the point before.
     pub(crate) predecessor_flags: Flags,
-    /// What was spare before.
+    /// The spare blocks before.
     pub(crate) spare: &'a BlockMap,
-    /// What of the plan's new files is of machines that the point does not have.
+    /// The parts of the plan's new files that belong to machines that the point does not have.
     pub(crate) abandoned: Abandoned,
 }
 
-/// What was stored for machines that then failed.
+/// What was stored for machines that failed afterwards.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Abandoned {
     /// The machines, failed or not, in the order in which they were numbered for the frames.
@@ -38,14 +38,14 @@ pub(crate) struct Abandoned {
 }
 
 impl PlanContext<'_> {
-    /// The draft of a chain with this point, and the point.
+    /// Returns the draft of a chain with this point, and the point.
     ///
     /// # Errors
-    /// As for [`PlanContext::draft`].
+    /// The same as [`PlanContext::draft`].
     pub(crate) async fn draft_point(&mut self, addition: Addition<'_>) -> Result<(Draft, RestorePoint)> {
         let Addition { rollback, point, plan, predecessor_flags, spare, abandoned } = addition;
         let defect = |error: ChainError| Error::defect(error.to_string());
-        // A machine that failed keeps its number: the frames of those after it bear theirs already.
+        // A machine that failed keeps its number, as the frames of the machines after it already have theirs.
         let numbered = number_machines(&self.head.machines, abandoned.numbered.iter()).0;
         let before = self.head.chain.flagged_latest(predecessor_flags).map_err(defect)?;
         let files = plan.files_after(&self.head.files, self.head.alignment_bytes.into());
@@ -67,7 +67,7 @@ impl PlanContext<'_> {
         let next_sequence = point.sequence.0.checked_add(1).map(Sequence);
         let next_sequence =
             next_sequence.ok_or_else(|| used_up(self.indexes.layout().job(), "numbers of restore points"))?;
-        // It takes the place of a point that was made before in the same interval.
+        // The point replaces one that was made earlier in the same interval.
         points.retain(|other| other.sequence != point.sequence);
         points.push(point.clone());
         let chain = Chain::with_archives(before.block_size(), before.archives().to_vec(), points);
@@ -84,7 +84,7 @@ impl PlanContext<'_> {
     }
 }
 
-/// Commits a new restore point, whose files are durable, with its index.
+/// Commits a new restore point with its index. Its files must be durable.
 pub(crate) async fn commit_point(
     writer: &mut Writer,
     indexes: &mut Indexes,

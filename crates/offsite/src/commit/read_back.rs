@@ -1,8 +1,9 @@
-//! What a new head will refer to, opened as a reader opens it, before the head is created.
+//! Opens what a new head will refer to, as a reader opens it, before the head is created.
 //!
-//! A chain that no reader accepts is lost, however right its blocks are. So a chain is committed only as [`Proven`]: its new indexes
-//! are decoded from the bytes that are stored, laid over what they stand on, and compared with what the operation means to say. What
-//! that reads is what the operation has read: only the blocks that it can have changed are looked at.
+//! If no reader accepts a chain, it is lost, even if all its blocks are right. So only a [`Proven`] chain is committed. The proof
+//! decodes the new indexes from the bytes that are stored, lays them over the indexes below, and compares the result with what the
+//! operation means to say. It looks only at blocks that the operation can have changed. So it reads only what the operation has
+//! read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,24 +48,26 @@ impl Proven {
 
 /// What an operation makes of a chain.
 pub(crate) struct Change<'a> {
-    /// The head before it.
+    /// The head before the operation.
     pub(crate) head: &'a Head,
-    /// The chain after it.
+    /// The chain after the operation.
     pub(crate) chain: Chain,
-    /// The files after it.
+    /// The files after the operation.
     pub(crate) files: Files,
-    /// The indexes that it has made.
+    /// The indexes that the operation has made.
     pub(crate) new: &'a [NewIndex],
-    /// What points said, spare blocks included, of the blocks that it changes.
+    /// What points said before about the blocks that the operation changes, spare blocks included.
     pub(crate) before: Vec<&'a BlockMap>,
-    /// What they say of these blocks after it.
+    /// What points say afterwards about these blocks.
     pub(crate) after: Vec<&'a BlockMap>,
 }
 
-/// Holds that what `change` leads to can be read and says what is meant. `indexes` has opened the new indexes from their bytes.
+/// Checks that the chain after `change` can be read, and says what the operation means. `indexes` has opened the new indexes from
+/// their bytes.
 ///
 /// # Errors
-/// [`Error::Defect`] names what differs; [`Error::Damaged`] if something that the chain stood on before cannot be read.
+/// - [`Error::Defect`] if something differs. It names the difference.
+/// - [`Error::Damaged`] if an older index of the chain cannot be read.
 pub(crate) async fn prove(indexes: &mut Indexes, change: Change<'_>) -> Result<Proven> {
     let Change { head, chain, files, new, before, after } = change;
     if is_broken!(NotReadBack) {
@@ -89,11 +92,13 @@ pub(crate) async fn prove(indexes: &mut Indexes, change: Change<'_>) -> Result<P
     Ok(Proven { chain, files })
 }
 
-/// Holds that a reader comes to these states by `chain`, which follows no chain that was proven before: nothing is taken on trust.
-/// `indexes` knows none, so that all are read from the repository.
+/// Checks that a reader of `chain` gets exactly these states.
+///
+/// It relies on no chain that was proven before. `indexes` is empty, so all indexes are read from the repository.
 ///
 /// # Errors
-/// [`Error::Defect`] names the point and the machine; [`Error::Damaged`] if an index cannot be read.
+/// - [`Error::Defect`] if a state differs. It names the point and the machine.
+/// - [`Error::Damaged`] if an index cannot be read.
 pub(crate) async fn prove_states(
     indexes: &mut Indexes,
     chain: Chain,
@@ -104,10 +109,10 @@ pub(crate) async fn prove_states(
     Ok(Proven { chain, files })
 }
 
-/// The step of each point, by which `chain` leads to these states.
+/// Returns the step of each point by which `chain` leads to these states.
 ///
 /// # Errors
-/// As for [`prove_states`].
+/// The same as [`prove_states`].
 pub(crate) async fn steps_to(
     indexes: &mut Indexes,
     chain: &Chain,
@@ -132,7 +137,7 @@ pub(crate) async fn steps_to(
     Ok(steps)
 }
 
-/// The ways on which states are overlaid: each archive alone, from each full onwards, and from it back.
+/// Returns the paths on which states are overlaid: each archive alone, and from each full its increments, and its rollbacks.
 pub(crate) fn paths(chain: &Chain) -> Vec<Vec<&RestorePoint>> {
     let mut paths: Vec<Vec<&RestorePoint>> = chain.archives().iter().map(|archive| vec![archive]).collect();
     let points = chain.points();
@@ -148,10 +153,10 @@ pub(crate) fn paths(chain: &Chain) -> Vec<Vec<&RestorePoint>> {
     paths
 }
 
-/// Lets those files of `retired` live on that a point of `chain` refers to (release rule 4).
+/// Keeps those files of `retired` that a point of `chain` refers to (release rule 4).
 ///
-/// That nothing of a file is live is told by a count in the head, and a count only proposes; here the indexes decide. Only those that
-/// name the file are looked at, and of other points only the blocks of their rows, so it costs what the file's blocks cost.
+/// The live bytes in the head only propose that a file is dead. Here, the indexes decide. It reads the indexes that name the file,
+/// and of other points only the blocks of their rows. So its cost depends on the number of the file's blocks.
 ///
 /// # Errors
 /// [`Error::Damaged`] if an index cannot be read.
@@ -182,7 +187,7 @@ pub(crate) async fn keep_needed(indexes: &mut Indexes, chain: &Chain, retired: &
     Ok(())
 }
 
-/// Holds that a point whose index is as it was says nothing that it did not say before.
+/// Checks that a point with an unchanged index says nothing new.
 fn check_kept(old: Option<&RestorePoint>, point: &RestorePoint) -> Result<()> {
     let Some(old) = old else { return differs(point, "it is new and has no index of its own") };
     let has = |machine: &MachineState| old.machine(&machine.name) == Some(machine);
@@ -192,7 +197,7 @@ fn check_kept(old: Option<&RestorePoint>, point: &RestorePoint) -> Result<()> {
     Ok(())
 }
 
-/// Holds that a new index describes its point, and says what is meant to lie on top of what was there.
+/// Checks that a new index describes its point, and adds what the operation means to the older indexes.
 async fn check_new(indexes: &mut Indexes, files: &Files, point: &RestorePoint, new: &NewIndex) -> Result<()> {
     let described = new.point.clone().with_flags(point.flags);
     if described != *point {
@@ -214,7 +219,7 @@ async fn check_new(indexes: &mut Indexes, files: &Files, point: &RestorePoint, n
             (true, true) => Ok(()),
         };
     };
-    // What was there is there still, but for indexes on top of it that were written again together with what is new.
+    // The older indexes are still there, except those on top that were written again together with the new rows.
     if !stack.lower.starts_with(&point.below) {
         return differs(point, "it does not stand on what it stood on");
     }
@@ -234,7 +239,7 @@ async fn check_new(indexes: &mut Indexes, files: &Files, point: &RestorePoint, n
     Ok(())
 }
 
-/// Holds that each file's count of live bytes has followed the frames that came and went.
+/// Checks that the live bytes of each file have followed the frames that came and went.
 fn check_live_bytes(head: &Head, files: &Files, before: &[&BlockMap], after: &[&BlockMap]) -> Result<()> {
     let alignment = u64::from(head.alignment_bytes);
     let count = |maps: &[&BlockMap]| {
@@ -248,7 +253,7 @@ fn check_live_bytes(head: &Head, files: &Files, before: &[&BlockMap], after: &[&
     for (id, file) in files {
         let of = |bytes: &BTreeMap<ObjectId, u64>| bytes.get(id).copied().unwrap_or(0);
         let known = head.files.get(id).map_or(0, |file| file.live_bytes);
-        // A count that was wrong before is only a hint; it is no reason to stop.
+        // A count that was wrong before is only a hint, and no reason to stop.
         let meant = known.saturating_add(of(&come)).saturating_sub(of(&gone));
         if file.live_bytes != meant {
             return Err(Error::defect(format!(
@@ -260,11 +265,11 @@ fn check_live_bytes(head: &Head, files: &Files, before: &[&BlockMap], after: &[&
     Ok(())
 }
 
-/// Holds that `step`, laid over the state `before`, gives the content of `wanted`, of the machines that it names: only the blocks that
-/// it touches are looked at.
+/// Checks that `step` over the state `before` gives the content of `wanted`, for the machines that `step` names. It looks only at
+/// the blocks of `step`.
 ///
 /// # Errors
-/// [`Error::Defect`] names the machine.
+/// [`Error::Defect`] if the content differs. It names the machine.
 pub(crate) fn check_step(before: &BlockMap, step: &BlockMap, wanted: &BlockMap) -> Result<()> {
     let touched = Coverage::of(step);
     let after = before.restricted(&touched).overlay(step);
@@ -288,7 +293,7 @@ mod tests {
     use crate::commit::new_index::{PointIndex, encode_index};
     use crate::sample::Sample;
 
-    /// A full whose index stands alone, and says nothing of some blocks, cannot be read.
+    /// If the index of a full stands alone and does not say all blocks, the full cannot be read.
     #[tokio::test]
     async fn a_full_that_does_not_say_all_is_refused() {
         let sample = Sample::new(2).await;

@@ -1,4 +1,4 @@
-//! Giving space back: what the committed head lists as retired, and no reader holds.
+//! Gives space back: releases what the committed head lists as retired, if no reader holds it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,12 +18,12 @@ use crate::report::Released;
 use crate::seams::is_broken;
 use crate::{Error, OpenRepository, Progress, Result};
 
-/// The longest release list that is read.
+/// The greatest length of a release list that is read, in bytes.
 const RELEASE_LIST_BYTES_MAX: u64 = 65 << 20;
-/// Holes punched between two looks at the head.
+/// The number of holes that are punched between two looks at the head.
 const RANGES_PER_CHECK: usize = 4096;
 
-/// Writes the release list that `retired` needs, and returns what the next head is to list.
+/// Writes the release list that `retired` needs. Returns what the next head lists.
 pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Vec<Retirement>> {
     let since = writer.head().number + 1;
     let mut retirements: Vec<Retirement> = Vec::new();
@@ -33,7 +33,7 @@ pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Ve
     for id in &retired.indexes {
         retirements.push(Retirement::new(since, RetiredObject::Index(*id), 0));
     }
-    // Where nothing punches and nothing is written into, a range that nobody refers to is of no use to anyone.
+    // If the repository can neither punch holes nor write into files, a range that nothing refers to is of no use.
     let backend = writer.repository().backend();
     if !retired.ranges.is_empty() && (retired.punches || backend.patch().is_some()) {
         let id = writer.mint();
@@ -53,18 +53,18 @@ pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Ve
 
 /// Releases what the head lists and no reader holds, and commits that it is gone.
 ///
-/// May be cut off anywhere: what was done is done again without harm.
+/// If it is cut off, it can be done again without harm.
 pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
     let mut released = Released::default();
     if writer.head().retired.is_empty() {
         return Ok(released);
     }
     check_release(writer.head())?;
-    // The intent is committed (release rule 1); only now are the readers counted, so each either is seen here or sees the intent.
+    // The intent is committed (release rule 1). The readers are counted only now, so each is seen here, or sees the intent.
     let pinned = lowest_pinned(writer.repository(), writer.layout()).await?;
     let held = |retirement: &Retirement| pinned.is_some_and(|pinned| pinned < retirement.since);
     let (holding, mut free): (Vec<_>, Vec<_>) = writer.head().retired.iter().copied().partition(held);
-    // Objects last: where there is not a byte for the next commit, deleting them makes room for it, and punching cannot.
+    // Objects come last. If the repository is full, deleting them makes space for the next commit, and punching does not.
     free.sort_by_key(|retirement| !matches!(retirement.what, RetiredObject::Ranges(_)));
     released.held_bytes = holding.iter().map(|retirement| retirement.bytes).sum();
     if free.is_empty() {
@@ -82,7 +82,7 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
                 let punched = punch(writer, id).await?;
                 released.ranges += punched.ranges;
                 released.linked_bytes += punched.linked_bytes;
-                // What was known to be shared when this was listed is not among its bytes.
+                // Ranges that were known to be shared when they were listed are not in these bytes.
                 released.bytes += retirement.bytes.min(punched.listed_bytes - punched.linked_bytes);
                 continue;
             }
@@ -99,7 +99,7 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
     Ok(released)
 }
 
-/// Releases all that no reader holds. The pins of readers that are silent for too long are removed once in a run.
+/// Releases everything that no reader holds. Once in a run, it removes the pins of readers that are silent for too long.
 pub(crate) async fn release_all(writer: &mut Writer, progress: &dyn Progress) -> Result<Released> {
     let mut sum = Released::default();
     loop {
@@ -110,7 +110,7 @@ pub(crate) async fn release_all(writer: &mut Writer, progress: &dyn Progress) ->
     }
 }
 
-/// Known-bad variants: what `retirements` list goes before it is committed that nothing refers to it.
+/// A known-bad variant: it releases what `retirements` list, before a commit says that nothing refers to it.
 pub(crate) async fn release_too_early(writer: &Writer, retirements: &[Retirement]) -> Result<()> {
     for retirement in retirements {
         match retirement.what {
@@ -129,7 +129,7 @@ pub(crate) async fn release_too_early(writer: &Writer, retirements: &[Retirement
     Ok(())
 }
 
-/// The ranges of a release list by file; none, if the list is lost, damaged or another folder's.
+/// Returns the ranges of a release list by file. Returns none if the list is lost, damaged, or belongs to another folder.
 pub(crate) async fn load_list(
     repository: &OpenRepository,
     layout: &Layout,
@@ -148,7 +148,8 @@ pub(crate) async fn load_list(
     Ok(files.collect())
 }
 
-/// Ranges given by offset and length; none, if they are empty, out of order, overlap or end nowhere.
+/// Returns ranges that are given by offset and length in bytes. `None` if they are empty, not in order, overlap, or end beyond all
+/// numbers.
 fn ascending(ranges: &[(u64, u64)]) -> Option<Vec<Range<u64>>> {
     let mut end = 0;
     let ranges = ranges.iter().map(|(offset, length)| {
@@ -159,14 +160,14 @@ fn ascending(ranges: &[(u64, u64)]) -> Option<Vec<Range<u64>>> {
     ranges.collect()
 }
 
-/// What came of a release list.
+/// What was done with a release list.
 #[derive(Debug, Default)]
 struct Punched {
-    /// Holes punched.
+    /// The number of punched holes.
     ranges: u64,
     /// The bytes of all its ranges.
     listed_bytes: u64,
-    /// Those of them that lie in files that others share.
+    /// The bytes of those ranges that lie in shared files.
     linked_bytes: u64,
 }
 
@@ -176,13 +177,13 @@ async fn punch(writer: &Writer, list: ObjectId) -> Result<Punched> {
     if writer.repository().backend_reclaim().is_none() {
         return Ok(punched);
     }
-    // Release rule 7: nothing is released on the word of a list that cannot be read, and no run fails for it; the space comes back when the
-    // files go.
+    // Release rule 7: a list that cannot be read releases nothing. The run does not fail because of it. The space comes back when
+    // the files are deleted.
     let files = load_list(writer.repository(), writer.layout(), writer.head().folder, list).await?;
     for (id, ranges) in files.unwrap_or_default() {
         let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         punched.listed_bytes += bytes;
-        // A file that was retired as a whole since is on its way out by itself.
+        // A file that was retired completely since is released by itself.
         if !writer.head().files.contains_key(&id) {
             continue;
         }
@@ -190,9 +191,9 @@ async fn punch(writer: &Writer, list: ObjectId) -> Result<Punched> {
             check_fence(writer).await?;
             let Some(reclaim) = writer.repository().backend_reclaim() else { return Ok(punched) };
             match reclaim.punch(&writer.layout().backup_file(id)?, batch).await {
-                // The file is lost or cut off; verifying tells, and what is intact goes on.
+                // The file is lost or cut off. Verification finds that, and the run goes on with what is intact.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => break,
-                // A hole would be one in a copy by hard links, too.
+                // A hole in this file would be a hole in a copy by hard links as well.
                 Err(error) if error.kind() == ErrorKind::Linked => {
                     punched.linked_bytes += bytes;
                     break;

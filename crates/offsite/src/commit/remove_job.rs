@@ -1,13 +1,13 @@
-//! Removing a job from a repository.
+//! Removes a job from a repository.
 //!
-//! A job is removed in steps, each of which a run that is cut off leaves as it is, and the next removal goes on from there:
+//! A removal has these steps. If it is cut off after any of them, the next removal goes on from there:
 //!
-//! 1. A head without restore points is committed, which lists all files and indexes for release. From now on no reader sees a point.
-//! 2. What no reader holds is deleted.
-//! 3. A marker says that the folder is no job's any more.
+//! 1. It commits a head without restore points, which lists all files and indexes for release. From now on, no reader sees a point.
+//! 2. It deletes everything that no reader holds.
+//! 3. It writes a marker: the folder belongs to no job any more.
 //!
-//! The newest head stays, as a writer that was taken over long ago may still wake up: it finds that its number is taken, and ends. A new
-//! job of the same name goes on from that head with an empty chain, and takes the marker away.
+//! The newest head stays. A writer that was taken over long ago may wake up. It finds that its number is taken, and ends. A new job
+//! of the same name goes on from that head with an empty chain, and deletes the marker.
 
 use futures::future::BoxFuture;
 use offsite_core::plan::{Plan, RetiredFile};
@@ -22,27 +22,30 @@ use crate::reader::job_folder::JobFolder;
 use crate::report::Released;
 use crate::{DEFAULT_LEASE, JobName, OpenRepository, Progress, Result};
 
-/// A job that was removed.
+/// A removed job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RemovedJob {
-    /// How many restore points it had, archives included.
+    /// The number of its restore points, archives included.
     pub points: u64,
-    /// The space that came back. If readers hold some of it, `held_bytes` says how much; a later removal gives it back.
+    /// The space that came back. Readers may hold some of the space: `held_bytes` says how much. A later removal gives it back.
     pub released: Released,
-    /// Whether nothing is left of the job. `false` as long as readers hold some of it.
+    /// `true` if nothing of the job is left. `false` while readers hold some of it.
     pub is_gone: bool,
 }
 
 impl OpenRepository {
-    /// Removes the job of this name with all its restore points, at `now`. Nothing brings them back.
+    /// Removes the job of this name with all its restore points, at `now`. The restore points cannot be restored afterwards.
     ///
-    /// Readers that are at work go on. What they hold stays until they end, and until the job is removed again.
+    /// Running readers go on. What they hold stays until they end and the job is removed again.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`](crate::Error::UnknownJob) if there is no such job; [`Error::Busy`](crate::Error::Busy) if it is running; those
-    /// of the repository. After an error, remove the job again.
+    /// - [`Error::UnknownJob`](crate::Error::UnknownJob) if there is no such job.
+    /// - [`Error::Busy`](crate::Error::Busy) if the job is running.
+    /// - Errors of the repository.
+    ///
+    /// After an error, remove the job again.
     pub fn remove_job<'a>(
         &'a self,
         job: &'a JobName,

@@ -1,10 +1,10 @@
-//! Whether what an operation brings fits into its target.
+//! Checks whether the data of an operation fits into its target.
 
 use offsite_core::plan::Cost;
 
 use crate::{Error, ErrorPlace, OpenRepository, Result};
 
-/// The bytes that an index takes for each block at most, in both of its copies; and the bytes that heads and headers take besides.
+/// The largest number of bytes that an index takes for each block, in both copies together, and the bytes of heads and headers.
 const INDEX_BYTES: u64 = 2 * 64;
 const ROOT_BYTES: u64 = 64 << 10;
 
@@ -30,10 +30,10 @@ impl Room {
 }
 
 impl Room {
-    /// The space that an operation of this cost needs, and the free space of `target`.
+    /// Returns the space that an operation of this cost needs, and the free space of `target`.
     ///
     /// # Errors
-    /// Those of the repository.
+    /// Errors of the repository.
     pub(crate) async fn of(target: &OpenRepository, cost: &Cost, min_free_bytes: u64) -> Result<Self> {
         let beside = cost.blocks.saturating_mul(INDEX_BYTES).saturating_add(ROOT_BYTES);
         let free_bytes = target.free_bytes().await?;
@@ -41,11 +41,12 @@ impl Room {
         Ok(Self { needed_bytes, free_bytes, min_free_bytes })
     }
 
-    /// Checks that there is enough. An operation that would fill its target does not begin: it would be cut off, and leave no space for
-    /// what gives space back.
+    /// Checks that there is enough space.
+    ///
+    /// An operation that would fill its target does not begin. It would be cut off, and would leave no space for the release.
     ///
     /// # Errors
-    /// [`Error::NoRoom`].
+    /// [`Error::NoRoom`] if there is not enough.
     pub(crate) fn require(&self, target: &OpenRepository) -> Result<()> {
         match self.free_bytes {
             Some(free_bytes) if !self.is_enough() => Err(Error::NoRoom {

@@ -1,7 +1,7 @@
-//! The rules of commit and release that a head must keep, held in every build before it is committed and before anything of it
-//! is given back. The table in ARCHITECTURE.md says where the others are kept.
+//! The rules of commit and release that a head must keep. Every build checks them before a commit, and before a release.
 //!
-//! To break one takes a defect of this library: then nothing is changed.
+//! The table in ARCHITECTURE.md says where the other rules are checked. Only a defect of this library can break a rule. Nothing is
+//! changed then.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use offsite_core::{Head, ObjectId, RetiredObject, Retirement};
 
 use crate::{Error, Result};
 
-/// Holds that `next` may follow `head`, whose writer has made ids up to the count `minted`.
+/// Checks that `next` may follow `head`. The writer of `next` has made ids up to the count `minted`.
 ///
 /// # Errors
-/// [`Error::Defect`] names the rule.
+/// [`Error::Defect`] if a rule is broken. It names the rule.
 pub(crate) fn check_successor(head: &Head, next: &Head, minted: u32) -> Result<()> {
     check_numbers(head, next)?;
     check_clock(head, next)?;
@@ -41,10 +41,10 @@ pub(crate) fn check_successor(head: &Head, next: &Head, minted: u32) -> Result<(
     check_intents(listed, |since| since == next.number)
 }
 
-/// Holds that `next` may take the folder over from `head`.
+/// Checks that `next` may take the folder over from `head`.
 ///
 /// # Errors
-/// [`Error::Defect`] names the rule.
+/// [`Error::Defect`] if a rule is broken. It names the rule.
 pub(crate) fn check_taking(head: &Head, next: &Head, trusts_clock: bool) -> Result<()> {
     check_numbers(head, next)?;
     if !trusts_clock {
@@ -62,10 +62,10 @@ pub(crate) fn check_taking(head: &Head, next: &Head, trusts_clock: bool) -> Resu
     Ok(())
 }
 
-/// Holds that what `head` lists may be given back, once no reader holds it.
+/// Checks that what `head` lists may be released once no reader holds it.
 ///
 /// # Errors
-/// [`Error::Defect`] names the rule.
+/// [`Error::Defect`] if a rule is broken. It names the rule.
 pub(crate) fn check_release(head: &Head) -> Result<()> {
     check_intents(&head.retired, |since| since <= head.number)?;
     match referred(head).intersection(&retired(head)).next() {
@@ -74,10 +74,10 @@ pub(crate) fn check_release(head: &Head) -> Result<()> {
     }
 }
 
-/// Holds that the file of `id` may be written into.
+/// Checks that a writer may write into the file of `id`.
 ///
 /// # Errors
-/// [`Error::Defect`] names the rule.
+/// [`Error::Defect`] if a rule is broken. It names the rule.
 pub(crate) fn check_patched(head: &Head, id: ObjectId) -> Result<()> {
     if id.epoch() <= head.sealed_epoch {
         return broken("epoch", &format!("{id} is sealed: a writer that was taken over may still write into it"));
@@ -106,7 +106,7 @@ fn check_clock(head: &Head, next: &Head) -> Result<()> {
     Ok(())
 }
 
-/// Release rule 1: what is retired is so since a commit that is durable when anything of it is touched.
+/// Release rule 1: when a retired object is touched, the commit that retired it is durable.
 fn check_intents<'a>(
     retired: impl IntoIterator<Item = &'a Retirement>,
     is_committed: impl Fn(u64) -> bool,
@@ -123,7 +123,8 @@ fn referred(head: &Head) -> BTreeSet<ObjectId> {
     head.files.keys().copied().chain(head.chain.indexes().map(|index| index.id)).collect()
 }
 
-/// Retired objects. (Release lists name ranges of objects that may well be referred to; those are checked where they are planned.)
+/// Returns the retired objects. Release lists name ranges of objects that may still be referred to. These ranges are checked where
+/// they are planned.
 fn retired(head: &Head) -> BTreeSet<ObjectId> {
     let object = |retirement: &Retirement| match retirement.what {
         RetiredObject::File(id) | RetiredObject::Index(id) => Some(id),

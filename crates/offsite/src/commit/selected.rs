@@ -1,4 +1,5 @@
-//! Which machines a job selects, and since when it does not select others: their days count until they are removed.
+//! The machines that a job selects, and since when it does not select the others. A machine is removed after a number of days
+//! without selection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,20 +7,23 @@ use offsite_core::{Head, MachineName, Timestamp};
 
 const DAY_SECS: i64 = 86_400;
 
-/// The machines that a job selects, as a look at its sources told.
+/// The machines that a job selects, as the last look at its sources found.
 pub(crate) struct Selected {
     pub(crate) machines: Vec<MachineName>,
-    /// Whether all of the sources were seen: else what is not selected may be in the others.
+    /// Whether all sources were seen. If not, an unselected machine may be in the others.
     pub(crate) are_all: bool,
 }
 
 impl Selected {
-    /// When each machine was last selected, by a look at `now`. A machine of the chain that is not selected keeps the date of its last
-    /// selection; of one that has none it is now. If it was selected when all was seen the last time, that may be long ago: nobody knows when
-    /// it was selected last, and it is taken to be a day ago at the most.
+    /// Returns when each machine was last selected, for a look at `now`.
     ///
-    /// Where not all was seen, no days go by for what is not selected: the others are then as if they had been selected when all was seen
-    /// the last time.
+    /// - A selected machine gets the date of this look.
+    /// - A machine of the chain that is not selected keeps the date of its last selection. If it has none, it gets the date of this
+    ///   look.
+    /// - If the last look that saw all sources selected the machine, that look may be long ago, and the machine may have been
+    ///   selected until today. It gets the date of that look, but at most a day ago.
+    /// - If a source was not seen, no days pass. This look counts as if it had been at the time of the last one that saw all
+    ///   sources.
     pub(crate) fn dates(&self, head: &Head, now: Timestamp) -> BTreeMap<MachineName, Timestamp> {
         let present: BTreeSet<&MachineName> =
             head.chain.all().flat_map(|point| &point.machines).map(|machine| &machine.name).collect();
@@ -44,7 +48,7 @@ mod tests {
     use super::*;
     use crate::sample::Sample;
 
-    /// There is nothing of it to remove any more, and its date would be kept for ever.
+    /// Nothing of such a machine is left to remove, and its date would be kept for ever.
     #[tokio::test]
     async fn a_machine_that_is_in_no_point_and_not_selected_keeps_no_date() {
         let mut head = Sample::new(1).await.head;

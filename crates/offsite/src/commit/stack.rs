@@ -1,4 +1,4 @@
-//! What the index of a full stands on.
+//! The indexes that the index of a full stands on.
 
 use offsite_core::{BlockMap, IndexReference, RestorePoint, Stored};
 
@@ -6,17 +6,18 @@ use crate::Result;
 use crate::commit::new_index::Stack;
 use crate::reader::indexes::Indexes;
 
-/// An index below is rewritten with the new one if it is not longer than this many times that. So a full stands on few
-/// indexes, and each row is written again a few times only, however many runs there are.
+/// An older index is rewritten with the new one if its length is at most this many times that of the new one. So a full stands on
+/// few indexes, and each row is rewritten only a few times, however many runs there are.
 const STACK_RATIO: u64 = 2;
-/// A rough length of an index without blocks, and of one block in it: for comparison with the lengths of others.
+/// About the length of an index without blocks, and of one block in it, in bytes. They are compared with the lengths of other
+/// indexes.
 const HEADER_BYTES: u64 = 256;
 const ROW_BYTES: u64 = 52;
 
-/// What the index of a full says whose state is the end of `steps` and then `new`, and what it stands on. `stored` is what the full
-/// has stored.
+/// Makes the index of a full whose state is the end of `steps` and then `new`. Returns its rows, and what it stands on. `stored` is
+/// what the full has stored.
 ///
-/// The indexes on top that are not much longer than what is new are written again together with it.
+/// The indexes on top are rewritten together with the new rows if they are not much longer than these.
 pub(crate) async fn stacked(
     indexes: &mut Indexes,
     steps: &[&RestorePoint],

@@ -30,28 +30,28 @@ use crate::reader::job_folder::headless;
 use crate::seams::is_broken;
 use crate::{Error, JobName, OpenRepository, Progress, Result};
 
-/// How many commit ids a head remembers: far more than the heads that are kept.
+/// How many commit ids a head remembers: far more than the number of kept heads.
 const ANCESTRY_MAX: usize = 64;
 /// How many of the newest heads are never removed.
 const HEADS_KEPT: u64 = 16;
-/// Frames start at multiples of this where the repository cannot punch holes.
+/// The alignment of frames in bytes if the repository cannot punch holes.
 pub(crate) const ALIGNMENT_MIN_BYTES: u32 = 64;
 
-/// Shorter leases are as long as this: the head counts whole seconds, and signs of life cost requests.
+/// The shortest lease. A shorter setting becomes this, as the head counts full seconds, and signs of life cost requests.
 const LEASE_DURATION_MIN: Duration = Duration::from_secs(1);
 
-/// What a writer needs to know to start.
+/// The settings of a writer.
 #[derive(Debug, Clone)]
 pub(crate) struct WriterSettings {
     pub(crate) role: Role,
-    /// For a folder without restore points; one that has them keeps its own.
+    /// The block size of a folder without restore points. A folder that has some keeps its own.
     pub(crate) block_size: BlockSize,
     pub(crate) lease_duration: Duration,
     pub(crate) now: Timestamp,
     pub(crate) clock: ClockRule,
 }
 
-/// The holder of a job folder's lease: the only one whose commits win.
+/// The holder of a job folder's lease. Only its commits succeed.
 #[derive(Debug)]
 pub(crate) struct Writer {
     repository: OpenRepository,
@@ -62,11 +62,11 @@ pub(crate) struct Writer {
     copied: u64,
     minter: Minter,
     clock: ClockReading,
-    /// The policy that the next commit is to note as the one under which nothing is left to be done.
+    /// The policy that leaves nothing to do, for the next commit to note. `None` if there is none.
     settled_policy: Option<u64>,
-    /// When compaction came to its end, for the next commit to note.
+    /// The time at which compaction came to its end, for the next commit to note.
     compacted: Option<Timestamp>,
-    // Dropped with the writer: the claim ends, and so do its signs of life.
+    // It is dropped with the writer, which ends the claim and its signs of life.
     _holder: Holder,
     signs: Signs,
     /// Whether this writer has waited for readers that cannot be asked.
@@ -74,11 +74,13 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Takes the lease of a job folder, making the folder if need be, and removes what dead writers left.
+    /// Takes the lease of a job folder, and removes what dead writers left. Makes the folder if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another run holds it, [`Error::WrongKindOfJob`] if the folder is another kind of job's, [`Error::NameTaken`] if
-    /// the name is another job's but for case.
+    /// - [`Error::Busy`] if another run holds the lease.
+    /// - [`Error::WrongKindOfJob`] if the folder is of another kind of job.
+    /// - [`Error::NameTaken`] if another job has the same name but for case.
+    /// - Errors of the repository.
     pub(crate) async fn open(
         repository: OpenRepository,
         job: &JobName,
@@ -106,9 +108,10 @@ impl Writer {
         let next = match found {
             None => {
                 refuse_same_folder(&repository, job).await?;
-                // What is there may be another first run's, which has its head by now.
+                // Another first run may have made these objects. It has its head by now.
                 if is_headless(&repository, &layout).await? && heads.newest_intact().await?.is_none() {
-                    // Heads are lost, and a repair brings them back. A first head would make all that is there an orphan.
+                    // The heads are lost, and a repair puts them back. With a first head, all existing objects would become
+                    // orphans.
                     return Err(headless(job, &repository.location()));
                 }
                 first_head(&repository, &settings, Some(lease))?
@@ -125,7 +128,7 @@ impl Writer {
                 let mut next = successor;
                 (next.epoch, next.sealed_epoch, next.lease) = (epoch, sealed_epoch, Some(lease));
                 if head.chain.all().next().is_none() {
-                    // A first run that failed, or a job that was removed, binds nobody to its block size or kind.
+                    // After a failed first run or the removal of a job, the folder has no fixed block size and kind of job.
                     next.chain = empty_chain(settings.block_size)?;
                     next.role = settings.role;
                 }
@@ -135,7 +138,7 @@ impl Writer {
                 next
             }
         };
-        // The lease of a writer that was cut off as it committed is free by now: its commit is made first, as if it had come to its end.
+        // The lease of a writer that was cut off during its commit is free now. Its commit is made first, as if it had completed.
         for head in unfinished.iter().chain([&next]) {
             let stored = match (heads.commit(head).await, &committed) {
                 (Err(error), Some(newest)) if error.repository_kind() == Some(ErrorKind::NoSpace) => {
@@ -145,7 +148,7 @@ impl Writer {
                 (answer, _) => answer,
             };
             match stored {
-                // Another run was faster between the look at the lease and its taking: this one has not begun.
+                // Another run took the lease between the look and this commit. So this run has not begun.
                 Err(Error::Fenced { .. }) => return Err(busy(&repository, &layout, &heads).await?),
                 answer => answer?,
             }
@@ -166,15 +169,16 @@ impl Writer {
             has_waited: false,
         };
         match writer.put_copy(&writer.head).await {
-            // Nothing is lost: the copy before it stays, and room is made by the release to come.
+            // Nothing is lost. The copy before stays, and the coming release makes space.
             Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace) => {}
             answer => answer?,
         }
         if writer.head.chain.all().next().is_none() {
-            // The folder is a job's again.
+            // The folder belongs to a job again.
             writer.delete(&writer.layout.removed()?).await?;
         }
-        // Those of this epoch too: this writer, which alone has it, has stored nothing yet. A run whose heads are lost may have had it before.
+        // This includes orphans of the writer's own epoch. It has stored nothing yet, but a run whose heads are lost may have had
+        // the same epoch before.
         remove_orphans(&writer.repository, &writer.layout, &writer.head, writer.head.epoch).await?;
         Ok(writer)
     }
@@ -183,7 +187,7 @@ impl Writer {
         &self.head
     }
 
-    /// What this run makes of the present.
+    /// Returns how this run reads the clock.
     pub(crate) const fn clock(&self) -> ClockReading {
         self.clock
     }
@@ -196,17 +200,17 @@ impl Writer {
         &self.repository
     }
 
-    /// A new id. Its epoch is this writer's alone, so nobody else has it or ever will (release rule 5).
+    /// Returns a new id. Only this writer uses its epoch, so nobody else ever has the same id (release rule 5).
     pub(crate) fn mint(&mut self) -> ObjectId {
         self.minter.mint()
     }
 
-    /// What names new objects.
+    /// Returns what makes new ids.
     pub(crate) fn minter(&mut self) -> &mut Minter {
         &mut self.minter
     }
 
-    /// What operations are planned on.
+    /// Returns the context that operations are planned in.
     pub(crate) fn plan_context<'a>(&'a mut self, indexes: &'a mut Indexes) -> PlanContext<'a> {
         PlanContext {
             repository: &self.repository,
@@ -227,12 +231,12 @@ impl Writer {
         self.head.last_selected.clone_from(selected);
     }
 
-    /// Takes note of the machines that the job selects now, for the next commit.
+    /// Notes the machines that the job selects now, for the next commit.
     pub(crate) fn select(&mut self, selected: &Selected) {
         self.head.last_selected = selected.dates(&self.head, self.head.clock);
     }
 
-    /// Takes note of what is known of machines, for the next commit. Machines that nothing is known of now are as they were.
+    /// Notes the labels of machines, for the next commit. The labels of other machines stay.
     pub(crate) fn label(&mut self, labels: &BTreeMap<MachineName, Labels>) {
         for (name, labels) in labels {
             match labels.is_empty() {
@@ -242,18 +246,19 @@ impl Writer {
         }
     }
 
-    /// Commits what `change` makes of the head, whose chain stays as it is.
+    /// Commits a `change` of the head. The chain stays as it is.
     ///
     /// # Errors
-    /// As for [`Heads::commit`]; [`Error::Defect`] if the change would retire what is still referred to.
+    /// The same as [`Heads::commit`]. [`Error::Defect`] if the change would retire something that is still referred to.
     pub(crate) async fn commit(&mut self, change: impl FnOnce(&mut Head)) -> Result<()> {
         self.commit_next(None, change).await
     }
 
-    /// Commits `proven`, and what `change` makes of the rest of the head. What the new head refers to must be durable by now.
+    /// Commits the `proven` chain, and a `change` of the rest of the head. The objects that the new head refers to must be durable
+    /// by now.
     ///
     /// # Errors
-    /// As for [`Writer::commit`].
+    /// The same as [`Writer::commit`].
     pub(crate) async fn commit_chain(&mut self, proven: Proven, change: impl FnOnce(&mut Head)) -> Result<()> {
         self.commit_next(Some(proven), change).await
     }
@@ -263,7 +268,7 @@ impl Writer {
         next.settled_policy = self.settled_policy;
         next.compacted = self.compacted;
         change(&mut next);
-        // Only a chain that was opened as a reader opens it is ever committed.
+        // Only a chain that was opened as a reader opens it is committed.
         (next.chain, next.files) = match proven {
             Some(proven) => proven.into_parts(),
             None => (self.head.chain.clone(), self.head.files.clone()),
@@ -272,8 +277,8 @@ impl Writer {
         check_successor(&self.head, &next, self.minter.count())?;
         let is_copied = next.chain != self.head.chain || next.files != self.head.files;
         if is_copied {
-            // Before the commit, so that a chain that is committed always has its copy. What is not committed has one too, for a
-            // while: all that it refers to is durable, so taking it for committed loses nothing.
+            // The copy is stored before the commit, so that each committed chain has its copy. A commit that fails leaves a copy
+            // for a while. All that the copy refers to is durable, so nothing is lost if it is taken for committed.
             self.put_copy(&next).await?;
         }
         let committed = self.heads.commit(&next).await;
@@ -283,19 +288,19 @@ impl Writer {
         committed?;
         if is_copied {
             let old = std::mem::replace(&mut self.copied, next.number);
-            // The next writer looks for those that are left.
+            // If this fails, the next writer removes them.
             let _ = self.delete(&self.layout.head_second_copy(next.epoch, old)?).await;
         }
         let trimmed = self.head.boundary + 1..=next.boundary;
         self.head = next;
         for number in trimmed {
-            // The commit stands whatever becomes of an old head; the next writer looks for those that are left.
+            // The commit stands even if an old head stays. The next writer removes it.
             let _ = self.delete(&self.layout.head(number)?).await;
         }
         Ok(())
     }
 
-    /// A known-bad variant: removes what this writer wrote and its last certain commit does not refer to.
+    /// A known-bad variant: it removes what this writer has written and its last certain commit does not refer to.
     async fn clean_up_too_early(&self) -> Result<()> {
         for id in (1..=self.minter.count()).map(|count| ObjectId::new(self.head.epoch, count)) {
             if !self.head.files.contains_key(&id) && !self.head.chain.indexes().any(|index| index.id == id) {
@@ -306,17 +311,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets the next commit, at the latest that of the writer's end, note when compaction came to its end.
+    /// Lets the next commit note when compaction came to its end. The last such commit is that of the writer's end.
     pub(crate) fn compacted(&mut self, at: Option<Timestamp>) {
         self.compacted = at.or(self.compacted);
     }
 
-    /// Lets the next commit, at the latest that of the writer's end, note the policy under which nothing is left to be done.
+    /// Lets the next commit note the policy that leaves nothing to do. The last such commit is that of the writer's end.
     pub(crate) fn settle(&mut self, policy: Option<u64>) {
         self.settled_policy = policy.or(self.settled_policy);
     }
 
-    /// Removes, once in a run, the pins of readers that are silent for too long; whether there were any.
+    /// Removes the pins of readers that are silent for too long, once in a run. Returns whether there were any.
     pub(crate) async fn remove_silent_pins(&mut self, progress: &dyn Progress) -> Result<bool> {
         if std::mem::replace(&mut self.has_waited, true) {
             return Ok(false);
@@ -324,13 +329,13 @@ impl Writer {
         remove_silent(&self.repository, &self.layout, progress).await
     }
 
-    /// Whether this writer's commit is still the newest.
+    /// Returns whether this writer's commit is still the newest.
     pub(crate) async fn is_newest(&self) -> Result<bool> {
         let newest = self.heads.newest().await?;
         Ok(newest.is_some_and(|newest| newest.head.commit == self.head.commit))
     }
 
-    /// Gives the lease back. Nothing may follow but dropping the writer.
+    /// Gives the lease back. The caller must drop the writer afterwards.
     pub(crate) async fn give_lease_back(&mut self) -> Result<()> {
         self.signs.stop().await;
         self.commit(|head| head.lease = None).await
@@ -341,7 +346,7 @@ impl Writer {
         stored.while_doing(|| format!("writing to {}", self.repository.location()))
     }
 
-    /// Stores an empty object, which may be there already.
+    /// Stores an empty object, if it is absent.
     pub(crate) async fn put_if_absent(&self, key: &Key) -> Result<()> {
         match self.repository.backend().put(key, Bytes::new()).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -367,7 +372,7 @@ impl Writer {
     }
 }
 
-/// Stores the second copy of a head; one of that name that is there already is of a commit that was not made.
+/// Stores the second copy of a head. An existing copy of that name is of a commit that was not made, and is replaced.
 pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, head: &Head) -> Result<()> {
     let key = layout.head_second_copy(head.epoch, head.number)?;
     let bytes = Bytes::from(head.encode().map_err(|error| Error::defect(error.to_string()))?);
@@ -380,7 +385,7 @@ pub(crate) async fn put_head_copy(repository: &OpenRepository, layout: &Layout, 
     stored.while_doing(while_doing)
 }
 
-/// The head after `head`, so far with the same content. Time is known up to `mark`.
+/// Returns the head after `head`, with the same content. Its known time is `mark`.
 fn successor(job: &JobName, head: &Head, mark: Timestamp) -> Result<Head> {
     let number = head.number.checked_add(1).ok_or_else(|| used_up(job, "numbers of heads"))?;
     let mut next = head.clone();
@@ -393,7 +398,7 @@ fn successor(job: &JobName, head: &Head, mark: Timestamp) -> Result<Head> {
     Ok(next)
 }
 
-/// No writer comes to that end; a head that claims it was made by hand.
+/// No writer comes to that end. A head that claims it was made by hand.
 pub(crate) fn used_up(job: &JobName, what: &str) -> Error {
     Error::setting(
         "name",
@@ -405,7 +410,7 @@ fn empty_chain(block_size: BlockSize) -> Result<Chain> {
     Chain::new(block_size, Vec::new()).map_err(|error| Error::defect(error.to_string()))
 }
 
-/// The head of a folder that begins.
+/// Returns the first head of a folder.
 pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings, lease: Option<Lease>) -> Result<Head> {
     let granularity = repository.backend_granularity();
     let chain = empty_chain(settings.block_size)?;
@@ -416,12 +421,12 @@ pub(crate) fn first_head(repository: &OpenRepository, settings: &WriterSettings,
     Ok(head)
 }
 
-/// Holds that the folder is this kind of job's.
+/// Checks that the folder belongs to this kind of job.
 ///
 /// # Errors
-/// [`Error::Settings`] if it is the other kind's.
+/// [`Error::WrongKindOfJob`] if it belongs to the other kind.
 pub(crate) fn refuse_role(job: &JobName, repository: &OpenRepository, head: &Head, role: Role) -> Result<()> {
-    // A folder without restore points is any job's.
+    // Any job may use a folder without restore points.
     if head.role == role || head.chain.all().next().is_none() {
         return Ok(());
     }
@@ -429,10 +434,10 @@ pub(crate) fn refuse_role(job: &JobName, repository: &OpenRepository, head: &Hea
     Err(Error::WrongKindOfJob { job: job.clone(), location, role })
 }
 
-/// Holds that a new folder is not taken for that of another job where names differ by case alone.
+/// Checks that a new folder is not confused with that of another job, on storage that ignores the case of names.
 ///
 /// # Errors
-/// [`Error::NameTaken`].
+/// [`Error::NameTaken`] if it would be.
 pub(crate) async fn refuse_same_folder(repository: &OpenRepository, job: &JobName) -> Result<()> {
     let jobs = crate::folder::job_folders::names(repository).await?;
     match jobs.iter().find(|other| other.same_folder(job) && *other != job) {
@@ -454,7 +459,7 @@ mod tests {
     use super::*;
     use crate::{DamagedPart, Silent};
 
-    /// What a run misses may be the doing of a writer that took over: before that is known, nothing is called damaged.
+    /// If an object is missing, a writer that took over may have released it. Until that is found out, nothing is called damaged.
     #[tokio::test]
     async fn a_writer_that_cannot_look_tells_of_no_damage() {
         let now = Timestamp::from_unix_secs(1_793_570_400).unwrap();

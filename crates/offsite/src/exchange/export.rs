@@ -1,4 +1,4 @@
-//! Exports: machines as one restore point in one file that stands for itself.
+//! Exports: writes machines as one restore point to one file that needs nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -29,14 +29,17 @@ use crate::seams::blocking;
 use crate::teller::Control;
 use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
-/// The names of the two objects in every export.
+/// The id of both objects in every export: the index and the backup file.
 const FILE: ObjectId = ObjectId::new(1, 1);
 const INDEX: ObjectId = ObjectId::new(1, 2);
 
-/// An export of machines: each in its newest state, which may be older than the newest restore point, or all as one point has them.
+/// Exports machines as one restore point in one file.
 ///
-/// What is written is one full restore point in one file, with its own index, and an end that tells a file that was cut off. It is
-/// written front to back, so it may go into a pipe. `docs/format.md` describes it.
+/// By default, each machine is in its newest state, which may be older than the newest restore point. With [`point`](Self::point),
+/// all machines are in the state of one point.
+///
+/// An export is one full restore point with one backup file and its own index. Its last record tells if the file was cut off. It is
+/// written from front to back, so it can go into a pipe. `docs/format.md` describes it.
 #[derive(Clone)]
 pub struct Export {
     repository: OpenRepository,
@@ -48,7 +51,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// The newest state of each machine that `job` holds.
+    /// Exports the newest state of each machine that `job` in `repository` has.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
         Self {
@@ -61,50 +64,62 @@ impl Export {
         }
     }
 
-    /// The states at this restore point: by number, those that it has; by time, of each machine the newest that is not newer.
+    /// Sets the restore point (default: the newest state of each machine).
+    ///
+    /// A point by number has its own machines. A point by time has, of each machine, the newest state that is not later.
     #[must_use]
     pub fn point(mut self, point: PointSelector) -> Self {
         self.point = point;
         self
     }
 
-    /// Only these machines. An empty list takes all.
+    /// Sets which machines to export. An empty list stands for all (default: all).
     #[must_use]
     pub fn machines(mut self, machines: Vec<MachineName>) -> Self {
         self.machines = machines;
         self
     }
 
-    /// Tells `progress` how far the export is.
+    /// Reports the progress of the export to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Lets the block data of the export through `gate`. [`Gate`] says what is kept when it ends there.
+    /// Passes the block data of the export through `gate`.
+    ///
+    /// [`Gate`] says what is kept when it ends the export.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = gate;
         self
     }
 
-    /// Writes the export. It is called on threads that may block, and its buffers need not be its own: pieces have about 4 MiB.
+    /// Writes the export to `writer`.
+    ///
+    /// It calls `writer` on threads that may block, in pieces of about 4 MiB, so `writer` needs no buffer of its own.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`], [`Error::UnknownPoint`], [`Error::UnknownMachine`]; [`Error::NothingYet`] if no machine is whole, [`Error::Incomplete`] if one that was
-    /// asked for is not; [`Error::Damaged`] for a block that is not what was
-    /// stored; [`Error::Io`] if `writer` fails. What was written until then is no export, and an import says so.
+    /// - [`Error::UnknownJob`], [`Error::UnknownPoint`] or [`Error::UnknownMachine`] for what the repository does not have.
+    /// - [`Error::NothingYet`] if no machine is complete. [`Error::Incomplete`] if a requested machine is not.
+    /// - [`Error::Damaged`] if a block differs from what was stored.
+    /// - [`Error::Io`] if `writer` fails.
+    /// - Errors of the repository.
+    ///
+    /// After an error, `writer` has got only a part of the export. An import of that part fails.
     pub fn run(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<ExportReport>> {
         self.run_to(Sink::new("writing the export", writer))
     }
 
-    /// Writes the export to the file `to`, which must not exist. The file has its name only once it is whole and durable; until then, and
-    /// if the process dies, it is called `TO.partial`, which the next export to `to` replaces.
+    /// Writes the export to the file `to`, which must not exist.
+    ///
+    /// The file gets its name only when it is complete and durable. Until then, it is called `TO.partial`. If the process dies,
+    /// that file stays, and the next export to `to` replaces it.
     ///
     /// # Errors
-    /// As [`Export::run`]; [`Error::ExportFile`] for a path that is taken or cannot be written, [`Error::InRepository`] for one
-    /// among a repository's own files. After an error there is no file.
+    /// The same as [`Export::run`]. [`Error::ExportFile`] for a path that exists already or cannot be written.
+    /// [`Error::InRepository`] for a path among a repository's own files. After an error there is no file.
     pub fn save<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<ExportReport>> {
         within(|error| self.tell(error), async move {
             let path = to.to_owned();
@@ -131,10 +146,12 @@ impl Export {
         })
     }
 
-    /// What an export now would have and cost. It reads indexes and no blocks, and writes nothing.
+    /// Plans an export.
+    ///
+    /// It reads indexes and no blocks, and it writes nothing.
     ///
     /// # Errors
-    /// As for [`Export::run`], but for reading blocks and for writing.
+    /// The same as [`Export::run`], except errors of reading blocks and of writing.
     pub fn plan(&self) -> BoxFuture<'_, Result<ExportPlan>> {
         Box::pin(async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
@@ -155,10 +172,10 @@ impl Export {
         })
     }
 
-    /// What [`Export::save`] to `to` would write, as [`Export::plan`] tells it, if there can be such a file.
+    /// Plans an export to the file `to`, and checks the path. See [`Export::plan`].
     ///
     /// # Errors
-    /// As for [`Export::save`], but for reading blocks and for writing.
+    /// The same as [`Export::save`], except errors of reading blocks and of writing.
     pub fn plan_save<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<ExportPlan>> {
         let examined = || {
             let path = to.to_owned();
@@ -181,7 +198,7 @@ impl Export {
         }
     }
 
-    /// All of an export but its blocks.
+    /// Prepares everything of an export but its blocks.
     async fn prepare(&self, folder: &JobFolder) -> Result<Prepared> {
         let points = self.points(folder)?;
         let state = state(folder, &points).await?;
@@ -257,7 +274,7 @@ impl Export {
         Ok(ExportReport { sequence, time, machines, bytes, tally })
     }
 
-    /// The machines to export, each with the restore point that its state is taken from.
+    /// Returns the machines to export, each with the restore point that its state is taken from.
     fn points<'a>(&self, folder: &'a JobFolder) -> Result<BTreeMap<MachineName, &'a RestorePoint>> {
         folder.point(self.point)?;
         let names: BTreeSet<&MachineName> = match &self.machines[..] {
@@ -272,24 +289,24 @@ impl Export {
     }
 }
 
-/// What an export would have and cost.
+/// What an export will contain and cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ExportPlan {
-    /// The newest of the restore points that the machines' states are taken from.
+    /// The number of the newest restore point that a machine's state is taken from.
     pub sequence: Sequence,
-    /// Its time, which is the time of the export.
+    /// The time of that restore point, which becomes the time of the export.
     pub time: Timestamp,
-    /// The machines, by name.
+    /// The machines, sorted by name.
     pub machines: Vec<ExportedMachine>,
-    /// The export is no longer than this, and at most 32 bytes shorter.
+    /// The largest possible length of the export in bytes. The export is at most 32 bytes shorter.
     pub bytes_max: u64,
-    /// What is read, and written to the backup file in the export.
+    /// The cost: what is read, and what is written to the backup file in the export.
     pub cost: Cost,
 }
 
-/// An export whose blocks were not read yet.
+/// An export whose blocks have not been read yet.
 struct Prepared {
     id: FolderId,
     job: String,
@@ -306,14 +323,14 @@ impl Prepared {
         self.plan.files.values().sum()
     }
 
-    /// The record that the export begins with.
+    /// The record at the start of the export.
     fn record(&self) -> Result<Bytes> {
         let (index_bytes, file_bytes) = (self.index.len() as u64, self.file_bytes());
         let record = ExportHeader { id: self.id, job: self.job.clone(), index_bytes, file_bytes };
         Ok(encode_record(Kind::Export, &record).map_err(defect)?.into())
     }
 
-    /// The bytes before the backup file.
+    /// The number of bytes before the backup file.
     fn start_bytes(&self) -> Result<u64> {
         let alignment = u64::from(EXPORT_ALIGNMENT_BYTES);
         let record = (self.record()?.len() as u64).next_multiple_of(alignment);
@@ -321,7 +338,7 @@ impl Prepared {
     }
 }
 
-/// The states of machines, each at its point.
+/// Returns the state of each machine at its point.
 async fn state(folder: &JobFolder, points: &BTreeMap<MachineName, &RestorePoint>) -> Result<BlockMap> {
     let (mut indexes, mut state) = (folder.indexes(), BlockMap::empty());
     let numbers: BTreeSet<Sequence> = points.values().map(|point| point.sequence).collect();

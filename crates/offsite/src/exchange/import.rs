@@ -1,4 +1,4 @@
-//! Imports: an exported restore point becomes the first of a chain.
+//! Imports: makes an exported restore point the first of a chain.
 
 mod plan;
 
@@ -34,10 +34,10 @@ use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progr
 
 pub use plan::ImportPlan;
 
-/// An import of an exported restore point.
+/// Imports an exported restore point.
 ///
-/// The point becomes the full of a chain that has none yet. The chain is a copy job's, as its points come from another chain; a copy
-/// job of that name goes on from it with what differs.
+/// The point becomes the full of a chain that has no restore point yet. The chain is a copy job's, as its points come from another
+/// chain. A copy job of that name goes on from it, and transfers only blocks that differ.
 #[derive(Clone)]
 pub struct Import {
     repository: OpenRepository,
@@ -48,7 +48,7 @@ pub struct Import {
 }
 
 impl Import {
-    /// An import to the folder of `job` in `repository`.
+    /// Imports to the folder of `job` in `repository`.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
         Self {
@@ -60,27 +60,34 @@ impl Import {
         }
     }
 
-    /// Tells `progress` how far the import is.
+    /// Reports the progress of the import to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Lets the block data of the import through `gate`. [`Gate`] says what is kept when it ends there.
+    /// Passes the block data of the import through `gate`.
+    ///
+    /// [`Gate`] says what is kept when it ends the import.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = gate;
         self
     }
 
-    /// Imports what `reader` has, to its end, at `now`. Every block is compared with its digest; there is no restore point before
-    /// all of the export was read.
+    /// Imports the export that `reader` returns, at `now`.
+    ///
+    /// It reads `reader` to its end. Each block is compared with its digest. The restore point exists only after all of the export
+    /// was read.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for an export that is cut off, damaged or none, with what is wrong as its source; [`Error::Io`] if
-    /// `reader` fails; [`Error::JobHasPoints`] if the job has restore points; [`Error::NoRoom`] if the repository tells that it has no
-    /// room for the export; those of the repository.
+    /// - [`Error::Damaged`] if the export is cut off or damaged, or is no export. Its source says what is wrong.
+    /// - [`Error::Io`] if `reader` fails.
+    /// - [`Error::JobHasPoints`] if the job has restore points already.
+    /// - [`Error::NoRoom`] if the repository tells its free space, and that is too little for the export.
+    /// - [`Error::Busy`] if the job is running already.
+    /// - Errors of the repository.
     pub fn run(&self, reader: impl Read + Send + 'static, now: Timestamp) -> BoxFuture<'_, Result<ImportReport>> {
         self.run_from(Source::new(reader), now)
     }
@@ -96,7 +103,7 @@ impl Import {
         })
     }
 
-    /// The folder that is there already, if it may be imported to.
+    /// Returns the existing folder of the job, if an import may go there. `None` if there is no folder yet.
     async fn folder(&self) -> Result<Option<JobFolder>> {
         match JobFolder::open(&self.repository, &self.job).await {
             Ok(folder) => {
@@ -196,7 +203,7 @@ impl Import {
         Ok(ImportReport { job: header.job, sequence: point.sequence, time: point.time, machines: names, tally })
     }
 
-    /// What an export brings to the folder of this head.
+    /// Prepares what an export brings to the folder of this head.
     fn prepare(&self, head: &Head, header: &ExportHeader, index: &Index, mint: impl FnMut() -> ObjectId) -> Prepared {
         let names = index.machines.iter().map(|(state, _)| &state.name);
         let (_, numbers) = number_machines(&head.machines, names.clone());
@@ -211,7 +218,7 @@ impl Import {
         };
         let plan = sync(&BlockMap::empty(), &index.map, output_header.placement(&self.repository), mint);
         let mut cost = plan.cost();
-        // The export is read as a whole, in one pass.
+        // The export is read completely, in one pass.
         (cost.bytes_read, cost.read_requests) = (header.file_bytes, 0);
         Prepared { header: output_header, plan, cost, numbers }
     }
@@ -231,16 +238,16 @@ impl std::fmt::Debug for Import {
     }
 }
 
-/// What an export brings, before any of it is.
+/// What an export brings, before its blocks are read.
 struct Prepared {
     header: OutputHeader,
     plan: Plan,
     cost: Cost,
-    /// The number of each machine here.
+    /// The number of each machine in this folder.
     numbers: BTreeMap<MachineName, MachineNumber>,
 }
 
-/// Reads header and index.
+/// Reads the header and the index.
 async fn start(source: &mut Source) -> Result<(ExportHeader, Index)> {
     let header = record(source, Kind::Export).await?;
     let header: ExportHeader = decode_record(Kind::Export, &header).map_err(Error::bad_export)?;
@@ -262,7 +269,7 @@ async fn start(source: &mut Source) -> Result<(ExportHeader, Index)> {
     if !is_one_full {
         return Err(invalid("its index is not that of one full restore point"));
     }
-    // Where each frame lies follows from what comes before it, so that one pass is enough to read them.
+    // The place of each frame must follow from the frames before it. Then one pass is enough to read them.
     let names = index.machines.iter().map(|(state, _)| state.name.as_str());
     let first_offset = region_bytes(names, alignment);
     let mut placer = Placer::new(Placement { first_offset, alignment, file_bytes_max: u64::MAX });
@@ -282,7 +289,7 @@ async fn start(source: &mut Source) -> Result<(ExportHeader, Index)> {
     Ok((header, index))
 }
 
-/// Reads the header of the backup file; how long it is.
+/// Reads the header of the backup file. Returns its length in bytes.
 async fn file_header(source: &mut Source, header: &ExportHeader) -> Result<u64> {
     let before = source.bytes();
     let found = record(source, Kind::BackupFile).await?;
@@ -293,7 +300,7 @@ async fn file_header(source: &mut Source, header: &ExportHeader) -> Result<u64> 
     Ok(source.bytes() - before)
 }
 
-/// Reads the end, and holds that it is that of what was read, and that nothing comes after it.
+/// Reads the last record. Checks that it matches what was read, and that nothing follows.
 async fn end(source: &mut Source, header: &ExportHeader, frames: u64) -> Result<()> {
     let expected = ExportEnd { id: header.id, frames, bytes: source.bytes(), checksum: source.checksum() };
     if read_end(source).await? != expected {
@@ -307,7 +314,7 @@ async fn read_end(source: &mut Source) -> Result<ExportEnd> {
     decode_record(Kind::ExportEnd, &found).map_err(Error::bad_export)
 }
 
-/// The bytes of one record in its envelope.
+/// Reads one record with its envelope.
 async fn record(source: &mut Source, kind: Kind) -> Result<Vec<u8>> {
     let mut bytes = source.read("export", ENVELOPE_BYTES as u64).await?.to_vec();
     let envelope = Envelope::decode(kind, &bytes).map_err(Error::bad_export)?;

@@ -1,4 +1,4 @@
-//! Mapping: a carried copy becomes the start of a copy job's chain.
+//! Mapping: makes a seed the start of a copy job's chain.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +26,11 @@ use crate::report::{BlockTraffic, MapReport, Tally};
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, DamagedPart, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
 
-/// Takes over a seed: the folder of a job in a repository that was carried here, as the chain that a copy job goes on with.
+/// Maps a seed: takes over a job folder of a carried repository as the chain of a copy job.
 ///
-/// Every restore point is taken over, of whatever kind; every block is compared with its digest on the way. The job's next run
-/// carries only what has changed since. The folder of a backup job can be a seed too: the chain made of it is a copy job's.
+/// All restore points of the seed are taken over, whatever their kind. Each block is compared with its digest on the way. The next
+/// run of the copy job transfers only what has changed since. The seed may be the folder of a backup job or of a copy job. The new
+/// chain is always a copy job's.
 #[derive(Clone)]
 pub struct MapSeed {
     repository: OpenRepository,
@@ -41,37 +42,38 @@ pub struct MapSeed {
     gate: Arc<dyn Gate>,
 }
 
-/// What mapping a seed would cost.
+/// What mapping a seed will take over and cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MapPlan {
-    /// Restore points that are taken over.
+    /// The number of restore points that are taken over.
     pub points: u64,
-    /// The newest of them.
+    /// The number of the newest restore point.
     pub sequence: Sequence,
-    /// Its time.
+    /// The time of the newest restore point.
     pub time: Timestamp,
-    /// What is read from the seed, and written here.
+    /// The cost: what is read from the seed, and what is written to the repository.
     pub cost: Cost,
 }
 
-/// What the points of a seed say, and the frames that they refer to.
+/// The restore points of a seed, and the frames that they refer to.
 struct Contents {
     steps: Vec<(RestorePoint, BlockMap)>,
-    /// Each frame once, by place.
+    /// The frames by place, each once.
     frames: BTreeMap<(ObjectId, u64), Wanted>,
     /// The oldest point that refers to each file.
     first: BTreeMap<ObjectId, (Sequence, Timestamp)>,
-    /// The disks of each point's state.
+    /// The disks in the state of each point.
     disks: BTreeMap<Sequence, Disks>,
 }
 
 impl MapSeed {
-    /// Makes the folder of `seed_job` in `seed` the chain of the copy job `job` in `repository`.
+    /// Maps the folder of `seed_job` in `seed` to the copy job `job` in `repository`.
     ///
     /// # Errors
-    /// [`Error::SameRepository`]: a copy beside its original does not protect it.
+    /// [`Error::SameRepository`] if `seed` and `repository` are the same repository: a copy beside its original does not protect
+    /// it.
     pub fn new(repository: &OpenRepository, job: JobName, seed: &OpenRepository, seed_job: JobName) -> Result<Self> {
         if repository.id() == seed.id() {
             let (source_location, target_location) = (seed.location(), repository.location());
@@ -88,25 +90,32 @@ impl MapSeed {
         })
     }
 
-    /// Tells `progress` how far it is.
+    /// Reports the progress of the map to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Lets the block data of the map through `gate`. [`Gate`] says what is kept when it ends there.
+    /// Passes the block data of the map through `gate`.
+    ///
+    /// [`Gate`] says what is kept when it ends the map.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = gate;
         self
     }
 
-    /// Maps the seed. Nothing of it is visible before all of it has been verified and is durable.
+    /// Maps the seed at `now`.
+    ///
+    /// Nothing of it is visible until all of it is verified and durable.
     ///
     /// # Errors
-    /// [`Error::JobHasPoints`] if the job has restore points already; [`Error::Damaged`] names what of the seed is damaged;
-    /// [`Error::UnknownJob`] or [`Error::UnknownPoint`] for a seed without restore points; those of the repositories.
+    /// - [`Error::JobHasPoints`] if the job has restore points already.
+    /// - [`Error::Damaged`] if the seed is damaged. It names the damaged part.
+    /// - [`Error::UnknownJob`] or [`Error::UnknownPoint`] if the seed has no restore points.
+    /// - [`Error::Busy`] if the job is running already.
+    /// - Errors of the repositories.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<MapReport>> {
         within(|error| self.tell(error), async move {
             let (seed, pin) = JobFolder::pinned(&self.seed, &self.seed_job).await?;
@@ -115,10 +124,12 @@ impl MapSeed {
         })
     }
 
-    /// What mapping the seed would cost. It reads the seed's indexes and no blocks, and writes nothing.
+    /// Plans mapping the seed at `now`.
+    ///
+    /// It reads the seed's indexes and no blocks, and it writes nothing.
     ///
     /// # Errors
-    /// As for [`MapSeed::run`], but for reading blocks and for writing.
+    /// The same as [`MapSeed::run`], except errors of reading blocks and of writing.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<MapPlan>> {
         Box::pin(async move {
             let (seed, pin) = JobFolder::pinned(&self.seed, &self.seed_job).await?;
@@ -151,7 +162,7 @@ impl MapSeed {
         writer.close(result).await
     }
 
-    /// What the seed has, if it can be taken over.
+    /// Reads the contents of the seed, and checks that they can be taken over.
     async fn contents(&self, seed: &JobFolder) -> Result<Contents> {
         seed.point(PointSelector::Latest)?;
         if let Some(head) = seed.damaged_heads().first() {
@@ -196,7 +207,7 @@ impl MapSeed {
                 time: point.time,
                 kind: point.kind,
                 base: seed.chain().base_of(point.sequence, point.kind),
-                // What was backed up to the seed itself is no copy of anything, and is copied on from wherever it is found.
+                // A machine that was backed up to the seed has no origin. The next copy takes it from any source that has it.
                 machines: point.machines.clone(),
                 map,
                 stack: None,
@@ -240,7 +251,7 @@ impl MapSeed {
         Ok(MapReport { points: count, sequence, time, tally })
     }
 
-    /// The new files, a file for a file, with what is carried into each.
+    /// The new files and what is copied into each. Each file of the seed becomes one or more new files.
     fn new_files(&self, seed: &JobFolder, head: &Head, contents: &Contents, minter: &mut Minter) -> Vec<NewFile> {
         let machines: Vec<_> = seed.head().machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
         let new_file = |(file, (sequence, time)): (&ObjectId, &(Sequence, Timestamp))| {
@@ -266,7 +277,7 @@ impl MapSeed {
         contents.first.iter().map(new_file).collect()
     }
 
-    /// Carries every frame into the new files, durably.
+    /// Copies every frame into the new files, and makes these durable.
     async fn carry(&self, writer: &mut Writer, seed: &JobFolder, contents: &Contents) -> Result<Plan> {
         let frames = FrameSource::new(&self.seed, seed.layout(), seed.head());
         let layout = writer.layout().clone();
@@ -286,7 +297,7 @@ impl MapSeed {
     }
 }
 
-/// Backup files that take over the frames of one of the seed.
+/// The backup files that take over the frames of one file of the seed.
 struct NewFile {
     header: OutputHeader,
     moves: Vec<Move>,
@@ -319,12 +330,14 @@ fn refuse_points(chain: &Chain, job: &JobName, repository: &OpenRepository) -> R
     Err(Error::JobHasPoints { job: job.clone(), location })
 }
 
-/// The machines that a point has whole. What arrived of others is of no use to anyone.
+/// The machines that a point has complete. The blocks of other machines are of no use to anyone.
 fn whole(point: &RestorePoint) -> impl Iterator<Item = &offsite_core::MachineState> {
     point.machines.iter().filter(|machine| machine.status != Status::Incomplete)
 }
 
-/// Reads all indexes of a seed. It comes from outside, so that each point is whole is checked, and that a frame is one block's.
+/// Reads all indexes of a seed.
+///
+/// A seed comes from outside. So this checks that each point has all its blocks, and that each frame holds one block only.
 async fn contents(seed: &JobFolder) -> Result<Contents> {
     let mut indexes = seed.indexes();
     let mut contents =

@@ -1,4 +1,4 @@
-//! Chains that come and go in other ways: exports, imports, carried copies.
+//! Restore points that enter or leave by other ways than a backup or copy job: exports, imports, and seeds.
 
 pub(crate) mod export;
 pub(crate) mod import;

@@ -1,4 +1,4 @@
-//! Who uses a file or a block device, by what the kernel tells.
+//! Finds out from the kernel who uses a file or a block device.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::{Error, ErrorPlace, FileUser, Result};
 
-/// Holds that nobody uses a file, whose canonical path this is.
+/// Checks that nobody uses a file. `path` is its canonical path.
 pub(crate) fn refuse_file(path: &Path, metadata: &Metadata) -> Result<()> {
     let mut holders: BTreeSet<FileUser> = loop_devices(|backing| backing == path).collect();
     holders.extend(writers(|open| (open.dev(), open.ino()) == (metadata.dev(), metadata.ino())));
@@ -22,21 +22,21 @@ pub(crate) fn refuse_file(path: &Path, metadata: &Metadata) -> Result<()> {
     Err(Error::InUse { path: path.to_owned(), holders: holders.into_iter().collect(), at: ErrorPlace::default() })
 }
 
-/// Whether somebody has locked a part of the file, as QEMU does with images of machines that run.
+/// Returns whether a process has locked a part of the file, as QEMU does with the images of running machines.
 fn is_locked(path: &Path) -> Result<bool> {
     let file: File = match open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()) {
         Ok(file) => file.into(),
         Err(error) => return Err(Error::image(path, "it cannot be opened to write to it", Some(error.into()))),
     };
-    // The lock goes with the file, at the end of this function.
+    // The lock ends with the file, at the end of this function.
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::AGAIN | Errno::ACCESS) => Ok(true),
-        // Where files cannot be locked, nobody has.
+        // If files cannot be locked here, nobody has locked it.
         Ok(()) | Err(_) => Ok(false),
     }
 }
 
-/// Who holds a block device: with it count its partitions, and the disk that it is a partition of.
+/// Returns who holds a block device. Its partitions, and the disk that it is a partition of, count as well.
 pub(crate) fn device_holders(path: &Path) -> Vec<FileUser> {
     let devices = family(path);
     let mut holders = BTreeSet::new();
@@ -67,7 +67,7 @@ pub(crate) fn device_holders(path: &Path) -> Vec<FileUser> {
     holders.into_iter().collect()
 }
 
-/// The device with its partitions, or with the disk that it is a partition of: their folders in sysfs, and their numbers.
+/// Returns the device with its partitions, or with the disk that it is a partition of: their folders in sysfs, and their numbers.
 fn family(path: &Path) -> Vec<(PathBuf, u64)> {
     let Ok(metadata) = path.metadata() else { return Vec::new() };
     let number = metadata.rdev();
@@ -88,7 +88,7 @@ fn family(path: &Path) -> Vec<(PathBuf, u64)> {
     folders.into_iter().filter_map(numbered).collect()
 }
 
-/// The loop devices whose backing file `is_it`.
+/// Returns the loop devices whose backing file `is_it`.
 fn loop_devices(is_it: impl Fn(&Path) -> bool) -> impl Iterator<Item = FileUser> {
     names_in(Path::new("/sys/block")).into_iter().filter_map(move |name| {
         let backing = lines(format!("/sys/block/{name}/loop/backing_file")).into_iter().next()?;
@@ -96,7 +96,7 @@ fn loop_devices(is_it: impl Fn(&Path) -> bool) -> impl Iterator<Item = FileUser>
     })
 }
 
-/// The processes that have a file open to write to it, as far as this process may look.
+/// Returns the processes that have a file open for writing, as far as this process may look.
 fn writers(is_it: impl Fn(&Metadata) -> bool) -> Vec<FileUser> {
     let mut found = Vec::new();
     let numbers = names_in(Path::new("/proc")).into_iter().filter_map(|name| name.parse::<u32>().ok());
@@ -118,7 +118,7 @@ fn writers(is_it: impl Fn(&Metadata) -> bool) -> Vec<FileUser> {
     found
 }
 
-/// `dm-3 (vg0-web01)`.
+/// Returns a device with its alias: `dm-3 (vg0-web01)`.
 fn with_alias(name: &str) -> String {
     match lines(format!("/sys/block/{name}/dm/name")).first() {
         Some(alias) => format!("{name} ({})", alias.to_string_lossy()),
@@ -131,20 +131,20 @@ fn names_in(folder: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// What the kernel says in a file of its own; nothing if there is no such file.
+/// Returns the lines of a file of the kernel. Returns none if there is no such file.
 fn lines(path: impl AsRef<Path>) -> Vec<OsString> {
     let text = fs::read(path).unwrap_or_default();
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| OsString::from_vec(line.to_vec())).collect()
 }
 
-/// `8:1`.
+/// Returns the number of a device that is written as `8:1`.
 fn device_number(text: &OsStr) -> Option<u64> {
     let (major, minor) = text.to_str()?.trim().split_once(':')?;
     Some(makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// A path with its white space, which is written as `\040`.
+/// Returns a path with its white space, which is written as `\040`.
 fn unescaped(text: &OsStr) -> PathBuf {
     let bytes = text.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());

@@ -1,4 +1,4 @@
-//! Files that are made beside repositories: whole, or not at all.
+//! Files beside repositories. They are made completely, or not at all.
 
 pub(crate) mod in_use;
 pub(crate) mod partial;

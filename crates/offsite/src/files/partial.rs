@@ -1,4 +1,4 @@
-//! Files that have their names only once they are whole.
+//! Files that get their names only when they are complete.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::ErrorKind;
@@ -15,10 +15,10 @@ use crate::{Error, ErrorPlace, Result};
 
 const NO_FOLDER: &str = "its folder does not exist";
 
-/// What a file is to hold.
+/// The content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// The image of a disk that is restored.
+    /// The image of a restored disk.
     Image,
     /// An export.
     Export,
@@ -32,7 +32,7 @@ impl Content {
         }
     }
 
-    /// The error for a name that is taken.
+    /// Returns the error for a name that is taken.
     fn taken(self, path: &Path) -> Error {
         match self {
             Self::Image => Error::path_taken(path, false),
@@ -40,7 +40,7 @@ impl Content {
         }
     }
 
-    /// What is wrong with a file that another process is writing.
+    /// Says what is wrong with a file that another process is writing.
     const fn busy(self) -> &'static str {
         match self {
             Self::Image => "another restore is writing it",
@@ -49,26 +49,26 @@ impl Content {
     }
 }
 
-/// What becomes of a file that has the name already.
+/// What becomes of an existing file of that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Replace {
-    /// It stays, and nothing is made.
+    /// It stays, and no new file is made.
     Never,
-    /// It stays until the new one is whole, which then takes its place, owner and permissions.
+    /// It stays until the new file is complete. The new file takes its name, owner and permissions.
     WhenWhole,
 }
 
-/// A file that has its final name only once it is whole.
+/// A file that gets its final name only when it is complete.
 #[derive(Debug)]
 pub(crate) struct Partial {
     content: Content,
     path: PathBuf,
     partial: PathBuf,
-    /// Whether a file of that name is to be replaced.
+    /// Whether an existing file of that name is to be replaced.
     replaces: bool,
     /// Where the file is.
     place: Mutex<Place>,
-    // Locked as long as it is open, so that no other process takes the file for one that was left behind.
+    // The file is locked while it is open, so that no other process takes it for one that was left behind.
     _lock: File,
 }
 
@@ -80,18 +80,20 @@ enum Place {
 }
 
 impl Partial {
-    /// Makes `PATH.partial`, in place of one that an earlier run left. Refuses if `PATH` is there, or if it is to be replaced and is no
-    /// file, or is in use; and a place in a job folder of a repository.
+    /// Makes `PATH.partial`. It replaces one that an earlier run has left.
+    ///
+    /// It fails if `PATH` exists and is not to be replaced, if it is to be replaced but is no file or is in use, and if it lies in
+    /// a job folder of a repository.
     pub(crate) fn create(path: &Path, content: Content, replace: Replace) -> Result<(Self, File)> {
         let old = Self::look(path, content, replace)?;
-        // Behind a link, the file that it leads to is replaced, and the link stays.
+        // If the path is a link, the file behind it is replaced, and the link stays.
         let path = old.as_ref().map_or(path, |old| &old.path);
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let file = Self::open_locked(path, &partial, content)?;
         let lock = file.set_len(0).and_then(|()| file.try_clone()).map_err(|error| {
-            // Nobody else knows of it yet.
+            // Nobody else knows of the file yet.
             let _ = std::fs::remove_file(&partial);
             content.error(path, "it cannot be created", Some(error))
         })?;
@@ -103,12 +105,12 @@ impl Partial {
         Ok((new, file))
     }
 
-    /// Refuses what [`Partial::create`] refuses before it makes anything. Whether the folder is there is for the caller: it may be made.
+    /// Checks the path as [`Partial::create`] does, and makes nothing. The caller checks the folder, as it may be going to make it.
     pub(crate) fn examine(path: &Path, content: Content, replace: Replace) -> Result<()> {
         Self::look(path, content, replace).map(drop)
     }
 
-    /// As [`Partial::examine`], and refuses a path in no folder.
+    /// The same as [`Partial::examine`]. It also refuses a path in a folder that does not exist.
     pub(crate) fn examine_in_folder(path: &Path, content: Content, replace: Replace) -> Result<()> {
         Self::examine(path, content, replace)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -119,7 +121,7 @@ impl Partial {
         }
     }
 
-    /// The file that is to be replaced, if one is there.
+    /// Returns the file that is to be replaced. `None` if there is none.
     fn look(path: &Path, content: Content, replace: Replace) -> Result<Option<Old>> {
         refuse_repository(path)?;
         match (path.symlink_metadata(), replace) {
@@ -133,7 +135,7 @@ impl Partial {
         loop {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
-            // A link in its place would have it written elsewhere.
+            // A link in its place would lead the writes elsewhere.
             options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
             let file = options.open(partial).map_err(|error| {
                 let detail = match error.kind() {
@@ -145,13 +147,13 @@ impl Partial {
             })?;
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) => return Err(content.error(path, content.busy(), None)),
-                // Where files cannot be locked, two that write to one path at once are the user's to avoid.
+                // If files cannot be locked here, the user must not write to one path twice at once.
                 Ok(()) | Err(TryLockError::Error(_)) => {}
             }
-            // Whoever had the lock may have renamed or removed the file between its opening and its locking.
+            // The previous holder of the lock may have renamed or removed the file between its opening and its locking.
             let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
             match (file.metadata().map(identity), partial.symlink_metadata().map(identity)) {
-                // What an earlier run left, and a copy by hard links has, too.
+                // An earlier run left it, and a copy by hard links shares it.
                 (Ok(locked), Ok(named)) if locked == named && file.metadata().is_ok_and(|left| left.nlink() > 1) => {
                     std::fs::remove_file(partial)
                         .map_err(|error| content.error(path, "it cannot be created", Some(error)))?;
@@ -163,7 +165,7 @@ impl Partial {
         }
     }
 
-    /// The name that the file gets.
+    /// Returns the name that the file gets.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -186,7 +188,7 @@ impl Partial {
         self.content.error(&self.path, detail, Some(error))
     }
 
-    /// Gives the file its name, durably. A file that took the name meanwhile is not replaced, unless one was to be.
+    /// Gives the file its name, durably. If another file has taken the name meanwhile, it is replaced only if that was asked for.
     pub(crate) fn keep(&self) -> Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,7 +208,7 @@ impl Partial {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = match *place {
             Place::Partial => std::fs::remove_file(&self.partial),
-            // What was there before is gone, and this is whole.
+            // The earlier file is gone, and this one is complete.
             Place::Kept if self.replaces => return,
             Place::Kept => std::fs::remove_file(&self.path),
             Place::Gone => Ok(()),
@@ -215,7 +217,7 @@ impl Partial {
     }
 }
 
-/// What is cut off leaves nothing behind, unless its process dies: then the next one writes over it.
+/// A file that is cut off leaves nothing behind. If its process dies, the next one writes over it.
 impl Drop for Partial {
     fn drop(&mut self) {
         if *self.place.get_mut().unwrap_or_else(PoisonError::into_inner) == Place::Partial {
@@ -224,11 +226,11 @@ impl Drop for Partial {
     }
 }
 
-/// Refuses what lies in a job folder of a repository, or is one of its own files, be it by way of a link. Beside them, as on a drive
-/// that is one repository, others may keep what they like.
+/// Refuses a path in a job folder of a repository, or of one of the repository's own files, also through a link. Beside them,
+/// others may keep their files, as on a drive that is one repository.
 fn refuse_repository(path: &Path) -> Result<()> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    // Where there is nothing yet, it is the folder that decides.
+    // If nothing exists there yet, the folder decides.
     let known = absolute.ancestors().find_map(|known| Some((known.canonicalize().ok()?, known)));
     let Some((real, known)) = known else { return Ok(()) };
     let place = real.join(absolute.strip_prefix(known).unwrap_or(Path::new("")));
@@ -251,7 +253,7 @@ struct Old {
 }
 
 impl Old {
-    /// Holds that it is a file that nothing uses.
+    /// Checks that it is a file that nothing uses.
     fn look(path: &Path) -> Result<Self> {
         let failed = |error| Error::image(path, "it cannot be examined", Some(error));
         let path = path.canonicalize().map_err(failed)?;
@@ -263,7 +265,7 @@ impl Old {
         Ok(Self { path, metadata })
     }
 
-    /// Gives owner and permissions to the file that is to replace it.
+    /// Gives owner and permissions to the file that replaces it.
     fn pass_on_to(&self, new: &File) -> Result<()> {
         let (owner, group) = (self.metadata.uid(), self.metadata.gid());
         let own = new.metadata().map(|own| (own.uid(), own.gid()));
@@ -271,7 +273,7 @@ impl Old {
         if own.is_ok_and(|own| own != (owner, group)) {
             done = fchown(new, Some(Uid::from_raw(owner)), Some(Gid::from_raw(group))).map_err(std::io::Error::from);
         }
-        // After the owner, whose change takes bits away.
+        // This comes after the change of owner, which takes permission bits away.
         let done = done.and_then(|()| new.set_permissions(self.metadata.permissions()));
         done.map_err(|error| Error::image(&self.path, "a new file cannot have its owner and permissions", Some(error)))
     }

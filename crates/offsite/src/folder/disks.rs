@@ -1,4 +1,4 @@
-//! The disks of machines, as a restore point has them.
+//! The disks of machines in a restore point.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,22 @@ use offsite_core::{BlockMap, DiskIdentity, DiskMap, DiskNumber, MachineMap, Mach
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct DiskSummary {
-    /// Its number in its machine.
+    /// The number of the disk in its machine.
     pub number: DiskNumber,
-    /// What it is called, and the format of the image that it is backed up from.
+    /// The name of the disk, and the format of the image that it is backed up from.
     pub identity: DiskIdentity,
-    /// Its size.
+    /// The size of the disk in bytes.
     pub size_bytes: u64,
 }
 
 impl DiskSummary {
-    /// What a map says of a disk, its blocks left out.
+    /// What a map says of a disk, without its blocks.
     pub(crate) fn of((number, disk): (&DiskNumber, &DiskMap)) -> Self {
         Self { number: *number, identity: disk.identity().clone(), size_bytes: disk.size_bytes() }
     }
 }
 
-/// The disks of machines, ascending by number.
+/// The disks of each machine, ascending by number.
 pub(crate) type Disks = BTreeMap<MachineName, Vec<DiskSummary>>;
 
 /// The disks of the machines of `map`.

@@ -1,8 +1,8 @@
-//! The commit protocol: numbered heads, created if absent.
+//! The commit protocol: numbered heads that are created if absent.
 //!
-//! The head of a job folder is the highest-numbered valid object under `head/`. A commit creates the next number. It was won
-//! if its id is in the highest head or in that head's ancestry, and lost if not; `AlreadyExists` alone decides nothing, since
-//! it may be this writer's own earlier try.
+//! The head of a job folder is the valid object under `head/` with the greatest number. A commit creates the next number. The
+//! commit has happened if its id is in the newest head, or in that head's ancestry. `AlreadyExists` alone decides nothing, as an
+//! earlier try of the same writer may have stored the head.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::{DamagedPart, Error, OpenRepository, Result};
 
 /// How often a commit with an unknown outcome is looked up and tried again.
 const TRIES: u32 = 5;
-/// The pause after the first try; each later one is twice as long.
+/// The pause after the first try. Each later pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The heads of one job folder.
@@ -36,7 +36,7 @@ pub(crate) struct Heads {
 #[derive(Debug, Clone)]
 pub(crate) struct Newest {
     pub(crate) head: Head,
-    /// Heads with greater numbers that are damaged. The highest comes first.
+    /// The damaged heads with greater numbers, the greatest first.
     pub(crate) damaged: Vec<DamagedHead>,
 }
 
@@ -45,24 +45,24 @@ impl Heads {
         Self { repository, layout }
     }
 
-    /// The numbers of the heads that exist, ascending.
+    /// Returns the numbers of the existing heads in ascending order.
     pub(crate) async fn numbers(&self) -> Result<Vec<u64>> {
         let heads = self.repository.backend().list_all(&self.layout.heads()?).await;
         let heads = heads.while_doing(|| format!("looking for the head of job {}", self.layout.job()))?;
         Ok(heads.iter().filter_map(|object| head_number(&object.key)).collect())
     }
 
-    /// The key of a head.
+    /// Returns the key of a head.
     pub(crate) fn key(&self, number: u64) -> Result<Key> {
         self.layout.head(number)
     }
 
-    /// One head.
+    /// Reads one head.
     pub(crate) async fn load(&self, number: u64) -> Result<Head> {
         let key = self.key(number)?;
         let invalid = |why: String| FormatError::Invalid { what: "head", why };
         let head = match self.repository.backend().get(&key, HEAD_BYTES_MAX).await {
-            // Longer than any head, or unreadable where it lies.
+            // It is longer than any head, or the storage cannot read it.
             Err(error) if error.kind() == ErrorKind::Corrupt => Err(invalid(error.to_string())),
             answer => Head::decode(&answer.while_doing(|| format!("reading the head of job {}", self.layout.job()))?),
         };
@@ -76,7 +76,7 @@ impl Heads {
         })
     }
 
-    /// The newest head that can be read, if the folder has any.
+    /// Returns the newest head that can be read. `None` if the folder has no head.
     pub(crate) async fn newest(&self) -> Result<Option<Newest>> {
         for _ in 0..TRIES {
             let mut damaged = Vec::new();
@@ -95,7 +95,7 @@ impl Heads {
                         });
                         last.get_or_insert(error);
                     }
-                    // Someone trimmed old heads meanwhile; a newer one is there.
+                    // Another process has trimmed old heads meanwhile. There is a newer one.
                     Err(error) if error.repository_kind() == Some(ErrorKind::NotFound) => {}
                     Err(error) => return Err(error),
                 }
@@ -103,7 +103,7 @@ impl Heads {
             match last {
                 Some(error) => return Err(error),
                 None if is_new => return Ok(None),
-                // All that were listed are trimmed, as this process stood still for many commits: look again.
+                // All listed heads were trimmed, as this process stood still for many commits. Look again.
                 None => {}
             }
         }
@@ -112,16 +112,16 @@ impl Heads {
         Err(source).while_doing(|| format!("looking for the head of job {}", self.layout.job()))
     }
 
-    /// The newest head, if none after it is damaged: what a writer must build on.
+    /// Returns the newest head, which a writer must build on. Fails if a later head is damaged.
     pub(crate) async fn newest_intact(&self) -> Result<Option<Head>> {
         match self.newest().await? {
-            // What a device reads wrong once and right the next time is what was stored: its checksum says so.
+            // Read it again. A device may return wrong bytes once and the right ones later, and the checksum tells which are right.
             Some(Newest { damaged, .. }) if !damaged.is_empty() => self.load(damaged[0].number).await.map(Some),
             newest => Ok(newest.map(|newest| newest.head)),
         }
     }
 
-    /// The second copy at `key`, of the head that has this epoch and number; nothing if it is gone or cannot be read.
+    /// Reads the second copy at `key` of the head with this epoch and number. `None` if it is gone or cannot be read.
     pub(crate) async fn copy(&self, key: &Key, number: (u32, u64)) -> Result<Option<Head>> {
         let read = match self.repository.backend().get(key, HEAD_BYTES_MAX).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(None),
@@ -130,11 +130,13 @@ impl Heads {
         Ok(Head::decode(&read).ok().filter(|head| (head.epoch, head.number) == number))
     }
 
-    /// The head after `head` that only its second copy tells, if it counts: its writer was cut off before the commit, or the heads after
-    /// `head` are lost. All that the copy refers to was durable before it was stored.
+    /// Returns the head after `head` that only its second copy tells, if that copy counts. `None` otherwise.
     ///
-    /// It has to follow `head`: a copy of what another writer has overtaken says nothing. A repair's copy has no lease, and is left to the
-    /// next repair, as its reason may be gone.
+    /// Its writer was cut off before the commit, or the heads after `head` are lost. The objects that the copy refers to were
+    /// durable before the copy was stored.
+    ///
+    /// The copy has to follow `head`. A copy that another writer has overtaken does not count. A repair's copy has no lease. It is
+    /// left to the next repair, as the reason for that repair may be gone.
     pub(crate) async fn unfinished(&self, head: &Head) -> Result<Option<Head>> {
         let blocks = self.repository.list(&self.layout.backup_files()?).await?;
         let copies = blocks.keys().filter_map(|key| Some((head_second_copy_number(key)?, key)));
@@ -150,10 +152,10 @@ impl Heads {
         Ok(None)
     }
 
-    /// Whether `copy` counts, which follows `head`. `blocks` are the objects beside the backup files, and their lengths.
+    /// Whether `copy`, which follows `head`, counts. `blocks` has the objects beside the backup files, with their lengths in bytes.
     ///
-    /// A merge that was not committed is done again instead. So is all else of which a part is missing, as in a folder that was carried
-    /// elsewhere while it was written: `head` is whole there.
+    /// A copy of a merge does not count, as the merge is done again. A copy does not count either if an object that it refers to is
+    /// missing, as in a folder that was carried elsewhere while it was written. There, `head` has all its objects.
     async fn counts(&self, head: &Head, copy: &Head, blocks: &BTreeMap<Key, u64>) -> Result<bool> {
         let indexes = self.repository.list(&self.layout.indexes()?).await?;
         let lists = self.repository.list(&self.layout.release_lists()?).await?;
@@ -164,7 +166,7 @@ impl Heads {
                 RetiredObject::Ranges(id) => lists.contains_key(&self.layout.release_list(id)?),
             };
             if !is_there {
-                // It was let go, which comes after the commit: `head` may need it.
+                // It was released, which happens only after the commit. So `head` may need it.
                 return Ok(true);
             }
         }
@@ -180,7 +182,7 @@ impl Heads {
         }
         let known: BTreeSet<ObjectId> = head.chain.indexes().map(|index| index.id).collect();
         for index in copy.chain.indexes().filter(|index| !known.contains(&index.id)) {
-            // Of the two, a repair makes the other.
+            // One of the two is enough, as a repair makes the other.
             let one = indexes.get(&self.layout.index(index.id)?);
             if !is_whole(one, index.length)
                 && !is_whole(blocks.get(&self.layout.index_second_copy(index.id)?), index.length)
@@ -194,8 +196,9 @@ impl Heads {
     /// Commits `next`.
     ///
     /// # Errors
-    /// [`Error::Fenced`] if another writer's commit took the number, [`Error::CommitUnknown`] if that cannot be found out,
-    /// and a repository's error if the head was certainly not stored.
+    /// - [`Error::Fenced`] if another writer's commit took the number.
+    /// - [`Error::CommitUnknown`] if the outcome cannot be found out.
+    /// - An error of the repository if the head was certainly not stored.
     pub(crate) async fn commit(&self, next: &Head) -> Result<()> {
         let key = self.layout.head(next.number)?;
         let bytes = Bytes::from(next.encode().map_err(|error| Error::defect(error.to_string()))?);
@@ -225,7 +228,7 @@ impl Heads {
                         });
                     }
                 },
-                // Stored and not to be seen: a repository that breaks its contract, or a request still on its way.
+                // It was stored and cannot be seen. The repository breaks its contract, or a request is still on its way.
                 (None, Ok(())) => {}
             }
         }
@@ -233,7 +236,7 @@ impl Heads {
         Err(Error::commit_unknown(self.layout.job(), next.number, Box::new(source)))
     }
 
-    /// Whether `next` is committed; `None` if its number is still free.
+    /// Returns whether `next` is committed. `None` if its number is still free.
     async fn is_committed(&self, next: &Head) -> Result<Option<bool>> {
         let unknown = |error: Error| match error {
             Error::Repository { source, .. } => Error::commit_unknown(self.layout.job(), next.number, source),

@@ -1,4 +1,4 @@
-//! Which jobs a repository has, and what lies beside them.
+//! The jobs of a repository, and the other folders beside them.
 
 use futures::future::BoxFuture;
 use offsite_core::ObjectId;
@@ -11,57 +11,62 @@ use crate::folder::layout::{
 use crate::report::ErrorSummary;
 use crate::{Error, JobName, OpenRepository, Result};
 
-/// So many names of a folder are looked at to tell whose it is: others may have put a few of their own there.
+/// The largest number of names in a folder that are looked at to tell whose folder it is. Others may have put a few of their own
+/// there.
 const LOOKED_AT: usize = 16;
 
-/// The folders at the root of a repository.
+/// The job folders of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct JobFolders {
-    /// The jobs, by name.
+    /// The names of the jobs, sorted.
     pub jobs: Vec<JobName>,
-    /// Folders that have backup files or indexes and no head, so that nothing says which restore points they have.
-    /// [`Repair`](crate::Repair) brings them back.
+    /// The names of folders that have backup files or indexes but no head. Nothing says which restore points they have.
+    /// [`Repair`](crate::Repair) repairs such a folder.
     pub headless: Vec<JobName>,
-    /// Folders that cannot be looked into. They may be of jobs.
+    /// The folders that cannot be listed. They may be folders of jobs.
     pub closed: Vec<ClosedFolder>,
 }
 
-/// A folder that cannot be looked into.
+/// A folder that cannot be listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ClosedFolder {
-    /// Its name.
+    /// The name of the folder.
     pub name: String,
-    /// Why.
+    /// The reason.
     pub why: ErrorSummary,
 }
 
 impl OpenRepository {
-    /// The jobs of this repository that can be read. Others may be there: [`OpenRepository::job_folders`] names them.
+    /// Returns the jobs of this repository that can be read.
+    ///
+    /// There may be others. [`OpenRepository::job_folders`] names them.
     ///
     /// # Errors
-    /// Those of the repository.
+    /// Errors of the repository.
     pub fn jobs(&self) -> BoxFuture<'_, Result<Vec<JobName>>> {
         Box::pin(async move { Ok(self.job_folders().await?.jobs) })
     }
 
-    /// Every folder of a job here, and those that cannot be looked into. What others have put beside them is no job, and is left
-    /// out: folders of file systems and their tools, other repositories.
+    /// Returns the job folders of this repository, and the folders that cannot be listed.
+    ///
+    /// Other folders are left out, for example those of file systems and their tools, and other repositories.
     ///
     /// # Errors
-    /// Those of the repository, if it cannot be looked at as a whole.
+    /// Errors of the repository, if it cannot be read at all.
     pub fn job_folders(&self) -> BoxFuture<'_, Result<JobFolders>> {
         Box::pin(JobFolders::of(self))
     }
 
-    /// What to keep of the repository to see its restore points, and to plan, while it is away: single objects, and the folders
-    /// of all others. Block data is not among them.
+    /// Returns what to keep of the repository, to see its restore points and to plan runs while it is away.
+    ///
+    /// These are single objects, and the folders whose objects are all needed. Block data is not among them.
     ///
     /// # Errors
-    /// Those of the repository.
+    /// Errors of the repository.
     pub fn overview(&self) -> BoxFuture<'_, Result<(Vec<Key>, Vec<Prefix>)>> {
         Box::pin(async move {
             let mut folders = Vec::new();
@@ -107,12 +112,13 @@ impl JobFolders {
     }
 }
 
-/// The names of folders, whosever they are.
+/// Returns the names of the folders, whoever made them.
 pub(crate) async fn names(repository: &OpenRepository) -> Result<Vec<JobName>> {
     Ok(entries(repository).await?.into_iter().map(|(name, _)| name).collect())
 }
 
-/// The folders that may be of jobs, as those of file systems are not by their names, and why those that no listing goes into are closed.
+/// Returns the folders that may be of jobs, with the reason if a folder cannot be listed. Folders that belong to file systems by
+/// their names are left out.
 async fn entries(repository: &OpenRepository) -> Result<Vec<(JobName, Option<offsite_repository::Error>)>> {
     let while_doing = || format!("listing the jobs of {}", repository.location());
     Ok(match repository.backend().root_folders().await.while_doing(while_doing)? {
@@ -124,7 +130,7 @@ async fn entries(repository: &OpenRepository) -> Result<Vec<(JobName, Option<off
     })
 }
 
-/// The folders that a listing shows.
+/// Returns the folders that a listing shows.
 async fn listed(repository: &OpenRepository) -> Result<Vec<JobName>> {
     let mut names: Vec<JobName> = Vec::new();
     let mut after: Option<Key> = None;
@@ -138,13 +144,13 @@ async fn listed(repository: &OpenRepository) -> Result<Vec<JobName>> {
         if let (true, Ok(name)) = (is_folder, JobName::new(folder)) {
             names.push(name);
         }
-        // Skip what else the folder holds: 0 is the byte after the slash.
+        // Skip the other objects of the folder: the byte after the slash is 0.
         let skip = if is_folder { Key::new(format!("{folder}0")).ok() } else { None };
         after = Some(skip.unwrap_or_else(|| object.key.clone()));
     }
 }
 
-/// Whether a folder without a head is that of a job: it has what only a job has.
+/// Whether a folder without a head has what only the folder of a job has.
 pub(crate) async fn is_headless(repository: &OpenRepository, layout: &Layout) -> Result<bool> {
     let is_ours = |key: &Key| {
         ObjectId::parse(key.name()).is_some()
@@ -155,7 +161,7 @@ pub(crate) async fn is_headless(repository: &OpenRepository, layout: &Layout) ->
     Ok(blocks.iter().any(is_ours) || first_keys(repository, layout, &layout.indexes()?).await?.iter().any(is_ours))
 }
 
-/// Whose folder it is, by its heads.
+/// What the heads of a folder say about it.
 enum Look {
     Job,
     /// The job was removed.
@@ -177,14 +183,14 @@ pub(crate) async fn is_removed_job(repository: &OpenRepository, layout: &Layout)
     Ok(matches!(look(repository, layout).await?, Look::Removed))
 }
 
-/// The first objects directly below `prefix`.
+/// Returns the first objects directly below `prefix`.
 async fn first_keys(repository: &OpenRepository, layout: &Layout, prefix: &Prefix) -> Result<Vec<Key>> {
     let page = repository.backend().list(prefix, None, LOOKED_AT).await;
     let page = page.while_doing(|| format!("looking into the folder {} of {}", layout.job(), repository.location()))?;
     Ok(page.objects.into_iter().map(|object| object.key).filter(|key| key.folder() == *prefix).collect())
 }
 
-/// Whether the repository is out of reach as a whole, and not only one folder of it.
+/// Whether the whole repository is out of reach, and not only one folder.
 fn is_outage(error: &Error) -> bool {
     matches!(error.repository_kind(), Some(ErrorKind::Unavailable | ErrorKind::MediaAbsent))
 }

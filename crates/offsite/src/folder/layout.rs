@@ -1,4 +1,4 @@
-//! Which object has which key. Names below the job folder are generated, so they cannot clash with anything.
+//! The keys of objects. Names below the job folder are generated, so they cannot clash with other names.
 
 use offsite_core::{ClaimId, ObjectId};
 use offsite_repository::{Key, KeyError, Prefix};
@@ -6,12 +6,12 @@ use offsite_repository::{Key, KeyError, Prefix};
 use crate::job_name::MARKER;
 use crate::{Error, JobName, Result};
 
-/// The folder of backup files in a job folder.
+/// The name of the folder of backup files in a job folder.
 pub(crate) const BLOCKS: &str = "blocks";
 
-/// How the second copy of an index is told from a backup file, after the index's id.
+/// The end of the name of an index's second copy, after the id of the index. It tells the copy from a backup file.
 const TWIN: &str = ".index";
-/// How the second copy of a head is, after its epoch and its number.
+/// The end of the name of a head's second copy, after the epoch and the number.
 const HEAD_COPY: &str = ".head";
 
 /// The key of the repository's marker.
@@ -54,7 +54,7 @@ impl Layout {
         self.key("index", &id.to_string())
     }
 
-    /// The second copy of an index. It lies among the backup files, so that these are enough to tell what they hold.
+    /// The second copy of an index. It lies among the backup files, so the folder of backup files alone says what they hold.
     pub(crate) fn index_second_copy(&self, id: ObjectId) -> Result<Key> {
         self.key(BLOCKS, &format!("{id}{TWIN}"))
     }
@@ -64,8 +64,8 @@ impl Layout {
         self.key(BLOCKS, &format!("{epoch:08x}-{number:016x}{HEAD_COPY}"))
     }
 
-    /// A small object that is gone again once another is made of it. It lies among the indexes, where the next writer looks
-    /// for what a cut-off run left.
+    /// A small object that an operation makes, uses, and deletes again. It lies among the indexes, where the next writer looks for
+    /// the remains of a cut-off run.
     pub(crate) fn scratch(&self, id: ObjectId) -> Result<Key> {
         self.index(id)
     }
@@ -128,23 +128,23 @@ pub(crate) fn is_removed(key: &Key) -> bool {
     key.name() == REMOVED
 }
 
-/// The number in a head's key.
+/// Returns the number in the key of a head.
 pub(crate) fn head_number(key: &Key) -> Option<u64> {
     plain_number(key)
 }
 
-/// The number in the key of what verification found.
+/// Returns the number in the key of verification notes.
 pub(crate) fn verification_number(key: &Key) -> Option<u64> {
     plain_number(key)
 }
 
-/// A name of 20 digits.
+/// Returns the number in a name of 20 digits.
 fn plain_number(key: &Key) -> Option<u64> {
     let name = key.name();
     if name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit()) { name.parse().ok() } else { None }
 }
 
-/// The epoch and the number in the key of a head's second copy.
+/// Returns the epoch and the number in the key of a head's second copy.
 pub(crate) fn head_second_copy_number(key: &Key) -> Option<(u32, u64)> {
     let (epoch, number) = key.name().strip_suffix(HEAD_COPY)?.split_once('-')?;
     let is_plain = |part: &str, digits| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -154,23 +154,23 @@ pub(crate) fn head_second_copy_number(key: &Key) -> Option<(u32, u64)> {
     Some((u32::from_str_radix(epoch, 16).ok()?, u64::from_str_radix(number, 16).ok()?))
 }
 
-/// What tells the pin of a reader from those of others, in each of its names.
+/// Returns the part of a pin's name that tells it from the pins of other readers. Each name of the pin has it.
 pub(crate) fn pin_nonce(key: &Key) -> Option<&str> {
     key.name().split_once('-').map(|(nonce, _)| nonce)
 }
 
-/// The id in the key of an index's second copy.
+/// Returns the id in the key of an index's second copy.
 pub(crate) fn index_second_copy_id(key: &Key) -> Option<ObjectId> {
     ObjectId::parse(key.name().strip_suffix(TWIN)?)
 }
 
-/// The class of a key for counting: backup files, or all else.
+/// Returns the class of a key for counting: backup files, or everything else.
 pub(crate) fn class_of(key: &Key) -> &'static str {
     let is_file = key.as_str().split('/').nth(1) == Some(BLOCKS) && ObjectId::parse(key.name()).is_some();
     if is_file { BLOCKS } else { "" }
 }
 
-/// A generated key is valid for every valid job name.
+/// A generated key is valid for every valid job name, so this is a defect.
 fn defect(error: KeyError) -> Error {
     Error::defect(format!("a generated key is not valid: {error}"))
 }

@@ -1,4 +1,4 @@
-//! Backup files that others share: a copy of the repository by hard links, which must stay as it is.
+//! Backup files with other hard links. Such a link is a copy of the repository, and must stay as it is.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::error::Context;
 use crate::folder::layout::Layout;
 use crate::{OpenRepository, Result};
 
-/// Whether a backup file has another name outside of the repository. One that is not there has none.
+/// Whether a backup file has another name outside of the repository. A missing file has none.
 pub(crate) async fn is_linked(repository: &OpenRepository, layout: &Layout, file: ObjectId) -> Result<bool> {
     let Some(links) = repository.backend().links() else { return Ok(false) };
     let key = layout.backup_file(file)?;
@@ -20,7 +20,7 @@ pub(crate) async fn is_linked(repository: &OpenRepository, layout: &Layout, file
     }
 }
 
-/// Notes which files that something is let go of are shared.
+/// Notes which of the files with retired ranges are shared.
 pub(crate) async fn note_linked(repository: &OpenRepository, layout: &Layout, retired: &mut Retired) -> Result<()> {
     let files: BTreeSet<ObjectId> = retired.ranges.keys().chain(retired.files.keys()).copied().collect();
     for file in files {

@@ -1,4 +1,4 @@
-//! The marker of a repository: making a place one, and opening it.
+//! The marker of a repository. It is written when a place becomes a repository, and read when the repository is opened.
 
 use std::sync::Arc;
 
@@ -16,14 +16,16 @@ use crate::folder::open_repository::random_bytes;
 use crate::job_name::{MARKER, PROBE};
 use crate::{DamagedPart, Error, OpenRepository, Result};
 
-/// The longest marker that is read.
+/// The greatest length of a marker that is read, in bytes.
 const MARKER_BYTES_MAX: u64 = 8 << 10;
 
 impl OpenRepository {
     /// Makes an empty place a repository.
     ///
     /// # Errors
-    /// [`Error::AlreadyARepository`], or [`Error::NotEmpty`] if anything is there.
+    /// - [`Error::AlreadyARepository`] if the place is a repository already.
+    /// - [`Error::NotEmpty`] if anything else is there.
+    /// - Errors of the repository.
     pub fn initialise(backend: Arc<dyn Repository>, now: Timestamp) -> BoxFuture<'static, Result<Self>> {
         Box::pin(async move {
             let location = backend.location();
@@ -31,7 +33,7 @@ impl OpenRepository {
             let listing = |text: &str| format!("{text} {location}");
             let page = backend.list(&Prefix::root(), None, 1).await.while_doing(|| listing("looking into"))?;
             if let Some(object) = page.objects.first() {
-                // The marker need not be the first key, so ask for it by name.
+                // The marker need not be the first key, so it is requested by name.
                 return Err(match backend.get(&key, MARKER_BYTES_MAX).await {
                     Ok(_) => Error::AlreadyARepository { location },
                     Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -56,7 +58,9 @@ impl OpenRepository {
     /// Opens a repository.
     ///
     /// # Errors
-    /// [`Error::NotARepository`] if it has no marker, [`Error::Damaged`] if the marker cannot be read.
+    /// - [`Error::NotARepository`] if it has no marker.
+    /// - [`Error::Damaged`] if the marker cannot be read.
+    /// - Errors of the repository.
     pub fn open(backend: Arc<dyn Repository>) -> BoxFuture<'static, Result<Self>> {
         Box::pin(async move {
             let location = backend.location();
@@ -75,7 +79,7 @@ impl OpenRepository {
         })
     }
 
-    /// Why a place without a marker is no repository: it never was one, or the marker is lost.
+    /// Says why a place without a marker is no repository: it never was one, or its marker is lost.
     async fn without_marker(location: String, backend: Arc<dyn Repository>) -> Error {
         match Self::new(RepositoryId::new([0; 16]), backend).job_folders().await {
             Ok(JobFolders { jobs, headless, .. }) if !(jobs.is_empty() && headless.is_empty()) => {
@@ -85,11 +89,13 @@ impl OpenRepository {
         }
     }
 
-    /// Opens a repository whose marker may be lost or damaged: one without a marker that can be read gets a new one, and with it a
-    /// new identity.
+    /// Opens a repository whose marker may be lost or damaged.
+    ///
+    /// If the marker cannot be read, the repository gets a new marker, and with it a new id.
     ///
     /// # Errors
-    /// [`Error::NotARepository`] if no folder of a job is there either; those of the repository.
+    /// - [`Error::NotARepository`] if there is no job folder either.
+    /// - Errors of the repository.
     pub fn recover(backend: Arc<dyn Repository>, now: Timestamp) -> BoxFuture<'static, Result<Self>> {
         Box::pin(async move {
             match Self::open(Arc::clone(&backend)).await {
@@ -112,14 +118,17 @@ impl OpenRepository {
         })
     }
 
-    /// Finds out, on the place itself, whether it keeps writers of one name apart, on which all else rests; and refuses it if not.
+    /// Checks at the place itself that it keeps *create if absent*, and refuses it if not.
     ///
-    /// It is for repositories that no conformance suite has seen where they are deployed. It writes a few small objects below the folder
-    /// `offsite-probe`, some at once, and deletes them; one that is dropped half-way leaves them. What it sees is what
-    /// [`probe_create`](offsite_repository::probe_create) sees, which can be asked before anything is at a place.
+    /// Everything depends on it: if two writers use one name, only one may succeed. Call it for repositories that no conformance
+    /// suite has tested where they are deployed. It writes a few small objects below the folder `offsite-probe`, some of them at
+    /// once, and deletes them. If it is dropped before its end, they stay.
+    ///
+    /// It sees the same as [`probe_create`](offsite_repository::probe_create), which can be called before the place has anything.
     ///
     /// # Errors
-    /// [`Error::NamesNotExclusive`]; those of the repository, `PermissionDenied` if it may only be read.
+    /// - [`Error::NamesNotExclusive`] if the place does not keep it.
+    /// - Errors of the repository. `PermissionDenied` means that the repository may only be read.
     pub fn probe(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let name: String = random_bytes()?.iter().map(|byte| format!("{byte:02x}")).collect();

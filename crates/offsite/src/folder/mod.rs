@@ -1,4 +1,4 @@
-//! What lies in a repository and in a job folder: keys, heads, notes of damage.
+//! What a repository and a job folder contain: keys, heads, verification notes.
 
 pub(crate) mod disks;
 pub(crate) mod heads;

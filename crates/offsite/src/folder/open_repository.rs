@@ -1,4 +1,4 @@
-//! Repositories that Offsite has made its own.
+//! Open repositories.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::Result;
 use crate::error::{Context, Located, Within};
 use crate::folder::layout::{BLOCKS, class_of};
 
-/// A repository that is open: a place that stores objects, with Offsite's marker in it.
+/// An open repository: a place that stores objects and has the marker of Offsite.
 ///
-/// Cloning is cheap, and clones share their counts.
+/// Cloning is cheap. All clones share the same counts.
 #[derive(Debug, Clone)]
 pub struct OpenRepository {
     id: RepositoryId,
@@ -25,24 +25,24 @@ impl OpenRepository {
         Self { id, backend: Recording::classified(backend, class_of) }
     }
 
-    /// The repository's identity, which no other has.
+    /// Returns the id of the repository. No other repository has the same id.
     #[must_use]
     pub fn id(&self) -> RepositoryId {
         self.id
     }
 
-    /// The place in words.
+    /// Returns the place in words.
     #[must_use]
     pub fn location(&self) -> String {
         self.backend.location()
     }
 
-    /// The repository, as errors know it.
+    /// Returns the place of the repository for errors.
     pub(crate) fn located(&self) -> Located {
         Located { location: self.location(), id: Some(self.id) }
     }
 
-    /// How many bytes can still be stored. `None` says that the place does not tell, or has no known end.
+    /// Returns how many bytes can still be stored. `None` if the place does not tell.
     ///
     /// # Errors
     /// [`Error::Repository`](crate::Error::Repository) if the place cannot be asked.
@@ -53,7 +53,7 @@ impl OpenRepository {
         })
     }
 
-    /// The objects below a folder, and their lengths.
+    /// Returns the objects below a folder with their lengths in bytes.
     pub(crate) async fn list(&self, folder: &Prefix) -> Result<BTreeMap<Key, u64>> {
         let objects = self.backend.list_all(folder).await;
         let objects = objects.while_doing(|| format!("listing {}", self.location())).at(|| self.located())?;
@@ -64,31 +64,31 @@ impl OpenRepository {
         &self.backend
     }
 
-    /// Punching holes, if the repository can.
+    /// Returns the punching of holes. `None` if the repository cannot punch.
     pub(crate) fn backend_reclaim(&self) -> Option<&dyn Reclaim> {
         self.backend.reclaim()
     }
 
-    /// The granularity of punched holes, if the repository can punch.
+    /// Returns the granularity of punched holes in bytes. `None` if the repository cannot punch.
     pub(crate) fn backend_granularity(&self) -> Option<u32> {
         let reclaim = self.backend.reclaim()?;
         u32::try_from(reclaim.punch_granularity_bytes()).ok().filter(|bytes| bytes.is_power_of_two())
     }
 
-    /// What was read from and written to backup files so far.
+    /// Returns what was read from and written to backup files so far.
     #[must_use]
     pub fn block_counts(&self) -> Counts {
         self.backend.counts_of(BLOCKS)
     }
 
-    /// All calls so far.
+    /// Returns the counts of all calls so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.backend.counts()
     }
 }
 
-/// 16 random bytes.
+/// Returns 16 random bytes.
 pub(crate) fn random_bytes() -> Result<[u8; 16]> {
     crate::seams::random_bytes()
 }

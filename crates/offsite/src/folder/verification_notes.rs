@@ -1,8 +1,8 @@
-//! What verification remembers: how far it has come, which frames it has found damaged, which files are not whole, and
-//! which indexes it could not read.
+//! The verification notes: where the next verification continues, and which damaged frames, cut files and unreadable indexes were
+//! found.
 //!
-//! It is one small object, under a number that grows, so that nobody needs the lease to write it. It is advice: what a copy does with
-//! it is to carry blocks again that it holds already. A file that is lost is one finding, however many frames it had.
+//! The notes are one small object with a number that grows, so nobody needs the lease to write them. They are advice: because of
+//! them, a copy may transfer blocks again that it already has. A lost file is one finding, however many frames it had.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,39 +15,39 @@ use crate::error::Context;
 use crate::folder::layout::{Layout, verification_number};
 use crate::{Error, OpenRepository, Result};
 
-/// The longest object that is read.
+/// The greatest length of notes that are read, in bytes.
 const BYTES_MAX: u64 = (4 << 20) + 4096;
-/// As many damaged frames are remembered; a chain that has more is past being healed block by block.
+/// The largest number of damaged frames in the notes. A chain with more cannot be healed block by block.
 const DAMAGED_MAX: usize = 50_000;
-/// As many lost or cut files are.
+/// The largest number of lost or cut files in the notes.
 const CUT_MAX: usize = 50_000;
 
-/// As many indexes that cannot be read are.
+/// The largest number of unreadable indexes in the notes.
 const INDEXES_MAX: usize = 50_000;
 
-/// Where a frame lies: its file, and its offset there.
+/// The place of a frame: its file, and its offset there in bytes.
 pub(crate) type Place = (ObjectId, u64);
 
-/// What is remembered of a job folder.
+/// The verification notes of a job folder.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct VerificationNotes {
-    /// Where verification goes on. `None` stands for the start.
+    /// Where the next verification continues. `None` if it starts from the beginning.
     pub(crate) next: Option<Place>,
-    /// Damaged frames, and the digests of the blocks that they ought to hold.
+    /// The damaged frames, with the digests of the blocks that they should hold.
     pub(crate) damaged: BTreeMap<Place, Digest>,
-    /// Files that are missing or cut off, and where each ends now: frames that end later are lost.
+    /// The files that are missing or cut off, with the position in bytes at which each ends now. Frames that end later are lost.
     pub(crate) cut: BTreeMap<ObjectId, u64>,
-    /// Indexes that could not be read.
+    /// The indexes that could not be read.
     pub(crate) indexes: BTreeSet<ObjectId>,
 }
 
 impl VerificationNotes {
-    /// Whether this frame is known to be damaged. One that was written to the same place since is another.
+    /// Whether this frame is known to be damaged. A frame that was written to the same place since is another one.
     pub(crate) fn names(&self, at: &StoredBlock) -> bool {
         self.is_cut_off(at) || self.damaged.get(&(at.file, at.offset)) == Some(&at.digest)
     }
 
-    /// Whether this frame is known to be lost with the end of its file, or with all of it.
+    /// Whether this frame is known to be lost, as its file is missing or cut off.
     pub(crate) fn is_cut_off(&self, at: &StoredBlock) -> bool {
         self.cut.get(&at.file).is_some_and(|end| at.offset + u64::from(at.length) > *end)
     }
@@ -57,17 +57,17 @@ impl VerificationNotes {
         self.damaged.is_empty() && self.cut.is_empty()
     }
 
-    /// The files in which damage is known.
+    /// The files with known damage.
     pub(crate) fn files(&self) -> BTreeSet<ObjectId> {
         self.damaged.keys().map(|(file, _)| *file).chain(self.cut.keys().copied()).collect()
     }
 
-    /// What of `map` is not known to be damaged, in the blocks' own places.
+    /// The blocks of `map` without known damage, in their own places.
     pub(crate) fn sound(&self, map: &BlockMap) -> BlockMap {
         if self.is_empty() { map.clone() } else { map.picked(|_, _, _, at| (!self.names(&at)).then_some(at)) }
     }
 
-    /// The machines that have known damage in `map`, with the number of their blocks that are.
+    /// The machines with known damage in `map`, each with the number of its damaged blocks.
     pub(crate) fn machines(&self, map: &BlockMap) -> BTreeMap<MachineName, u64> {
         let mut machines = BTreeMap::new();
         for (name, ..) in map.stored().filter(|(_, _, _, at)| self.names(at)) {
@@ -76,13 +76,15 @@ impl VerificationNotes {
         machines
     }
 
-    /// What was written last for this folder. What cannot be read was lost with nothing lost: it will be found again.
+    /// Reads the newest notes of this folder. If they cannot be read, they are empty: the next verification finds the same damage
+    /// again.
     pub(crate) async fn load(repository: &OpenRepository, layout: &Layout, folder: FolderId) -> Result<Self> {
         let notes = numbered(repository, layout).await?;
         Ok(Self::newest_of(&notes, repository, layout, folder).await?.unwrap_or_default().0)
     }
 
-    /// As [`VerificationNotes::load`], for the folder's writer: removes what was written before, which a verification that was cut off has left.
+    /// The same as [`VerificationNotes::load`], for the folder's writer. It also removes older notes that a cut-off verification
+    /// has left.
     pub(crate) async fn load_and_tidy(repository: &OpenRepository, layout: &Layout, folder: FolderId) -> Result<Self> {
         let notes = numbered(repository, layout).await?;
         let Some((noted, position)) = Self::newest_of(&notes, repository, layout, folder).await? else {
@@ -94,7 +96,7 @@ impl VerificationNotes {
         Ok(noted)
     }
 
-    /// The newest of these that can be read, and its position.
+    /// Returns the newest of these that can be read, and its position.
     async fn newest_of(
         notes: &[(Key, u64)],
         repository: &OpenRepository,
@@ -124,10 +126,10 @@ impl VerificationNotes {
         Ok(None)
     }
 
-    /// Writes it, and removes what was written before as far as that can be removed: the newest counts.
+    /// Stores the notes. Then it removes older notes as far as it can, as only the newest count.
     ///
     /// # Errors
-    /// Those of the repository. `AlreadyExists`: another verification ended at the same time.
+    /// Errors of the repository. `AlreadyExists` means that another verification has ended at the same time.
     pub(crate) async fn store(&self, repository: &OpenRepository, layout: &Layout, folder: FolderId) -> Result<()> {
         let record = VerificationRecord {
             folder,
@@ -154,7 +156,7 @@ impl VerificationNotes {
     }
 }
 
-/// The objects in which verification remembers, oldest first.
+/// Returns the objects with notes, the oldest first.
 async fn numbered(repository: &OpenRepository, layout: &Layout) -> Result<Vec<(Key, u64)>> {
     let listed = repository.backend().list_all(&layout.verifications()?).await;
     let listed = listed.while_doing(|| format!("looking for what verification found of job {}", layout.job()))?;

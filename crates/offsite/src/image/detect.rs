@@ -1,4 +1,4 @@
-//! Opening an image's file, and what it is read as.
+//! Opens the file of an image, and finds out its format.
 
 use std::fs::{File, FileType};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// Guesses the format of an image of which nothing is known yet.
 ///
 /// # Errors
-/// [`Error::Image`] for a file that looks like another format: backing it up as a raw disk would surprise.
+/// [`Error::Image`] for a file that looks like another format. A user would not expect it to be backed up as a raw disk.
 pub(super) fn guess(path: &Path, file: &File) -> Result<ImageFormat> {
     let (what, cure) = match looks_like(path, file)? {
         None => return Ok(ImageFormat::Raw),
@@ -31,10 +31,10 @@ pub(super) fn guess(path: &Path, file: &File) -> Result<ImageFormat> {
     Err(Error::image(path, detail, None))
 }
 
-/// What there is to say of an image that is read as a raw disk, as it was before, and looks like another format by now.
+/// Returns a warning if an image that is read as a raw disk looks like another format by now. `None` if it does not.
 ///
-/// Whoever runs in the machine can have written that to the disk, so it is no reason to read it otherwise. Archives are not told of:
-/// they lie on disks for good reasons.
+/// A user inside the machine can have written those bytes to the disk. So the image is still read as before. There is no warning of
+/// archives: they lie on disks for good reasons.
 pub(super) fn contradiction(path: &Path, file: &File) -> Result<Option<ImageWarning>> {
     let name = match looks_like(path, file)? {
         Some(Signature::Qcow2) => "qcow2",
@@ -49,14 +49,15 @@ fn looks_like(path: &Path, file: &File) -> Result<Option<Signature>> {
     signature(file, length(file).map_err(unreadable)?).map_err(unreadable)
 }
 
-/// The length of an image's file. A block device has its length at its end, and none in its metadata.
+/// Returns the length of an image's file in bytes. The length of a block device is the position of its end, as its metadata has
+/// none.
 pub(super) fn length(mut file: &File) -> io::Result<u64> {
     file.seek(SeekFrom::End(0))
 }
 
-/// Opens an image's file for reading; a directory, a missing file and the like get an error that says so.
+/// Opens an image's file for reading. The error says what is wrong with the path, for example that it is a folder or missing.
 pub(super) fn open(path: &Path) -> Result<File> {
-    // Before it is opened, as the opening of a pipe waits for someone who writes to it.
+    // This comes before opening it, as opening a pipe waits for a writer.
     let is_odd = |kind: FileType| !(kind.is_file() || kind.is_dir() || kind.is_block_device());
     if path.metadata().is_ok_and(|metadata| is_odd(metadata.file_type())) {
         return Err(Error::image(path, "it is neither a file nor a block device", None));

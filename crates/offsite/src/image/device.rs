@@ -1,4 +1,4 @@
-//! Block devices that are written over.
+//! Block devices that a restore overwrites.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -17,7 +17,7 @@ pub(super) fn is_device(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device())
 }
 
-/// A block device that nothing else uses, as long as its file is open.
+/// A block device that nothing else uses while its file is open.
 #[derive(Debug)]
 pub(super) struct Device {
     path: PathBuf,
@@ -25,10 +25,10 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// Claims the device at `path` to write over its first `disk_bytes`. Nothing of it is changed.
+    /// Claims the device at `path`, to overwrite its first `disk_bytes`. It changes nothing on the device.
     pub(super) fn claim(path: &Path, disk_bytes: u64) -> Result<(Self, File)> {
         let mut options = OpenOptions::new();
-        // On a device that is exclusive among those who ask for it: mounts, swap, device mapper, RAID.
+        // For a device, this flag excludes others that set it: mounts, swap, device mapper, RAID.
         options.read(true).write(true).custom_flags(OFlags::EXCL.bits().cast_signed());
         let file = match options.open(path) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
@@ -54,7 +54,7 @@ impl Device {
                 at: ErrorPlace::default(),
             });
         }
-        // Machines that run on the device, and loop devices, have it open like any other file.
+        // Machines on the device and loop devices open it like any other file.
         let holders = in_use::device_holders(path);
         if !holders.is_empty() {
             return Err(Error::InUse { path: path.to_owned(), holders, at: ErrorPlace::default() });
@@ -75,7 +75,7 @@ impl Device {
     }
 }
 
-/// Why a device cannot be opened to write to it.
+/// Says why a device cannot be opened for writing.
 fn refusal(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::PermissionDenied => "no permission to write to it, or it is read-only",

@@ -1,4 +1,4 @@
-//! What is backed up: a disk to read.
+//! The trait of disks to back up.
 
 use std::fmt;
 use std::io;
@@ -7,21 +7,21 @@ use std::sync::Arc;
 
 use crate::report::ImageWarning;
 
-/// A disk to read, for a backup job.
+/// A disk that a backup job reads.
 ///
-/// Offsite has images of its own, for files and block devices ([`ImageSource::new`](crate::ImageSource::new)). Implement this trait
-/// to back up a disk that is no file, and hand it to [`ImageSource::of`](crate::ImageSource::of).
+/// Offsite has its own images for files and block devices ([`ImageSource::new`](crate::ImageSource::new)). Implement this trait to
+/// back up any other disk, and give it to [`ImageSource::of`](crate::ImageSource::of).
 ///
 /// # Contract
 ///
-/// - **All methods may block.** Offsite calls them on threads that may, never on those of the asynchronous runtime.
-/// - **Several threads call at once.** What one reads does not change what another reads.
-/// - **The disk does not change while it is read.** Its size stays what it was when it was first asked for. Bytes that change give a
-///   restore point that mixes two moments; [`settle`](Self::settle) can tell of that.
-/// - **A run may read it again.** Each run of a job reads the image from the start, and calls `settle` once at the end.
-/// - **An error fails the machine of the disk in this run, and no other machine.** Its report has the error's text.
+/// - **All methods may block.** Offsite calls them on threads that may block, never on threads of the asynchronous runtime.
+/// - **Several threads call at once.** A read on one thread does not affect reads on others.
+/// - **The disk does not change while it is read.** Its size stays the same. If bytes change, the restore point mixes two moments.
+///   [`settle`](Self::settle) can report that.
+/// - **A disk may be read again.** Each run of a job reads the image from the start, and calls `settle` once at the end.
+/// - **An error fails the machine of the disk in this run, and no other machine.** The report of the run has the text of the error.
 ///
-/// [`testing::check_image`](crate::testing) holds an implementation to this.
+/// [`testing::check_image`](crate::testing) checks an implementation against this contract.
 ///
 /// ```
 /// use std::io;
@@ -49,19 +49,19 @@ use crate::report::ImageWarning;
 /// }
 /// ```
 pub trait DiskImage: fmt::Debug + Send + Sync {
-    /// The image in words, for messages: a path, an address without secrets.
+    /// Returns the image in words, for messages: a path, or an address without secrets.
     fn location(&self) -> String;
 
-    /// The disk's size. A disk has at least one byte.
+    /// Returns the size of the disk in bytes. A disk has at least one byte.
     fn size_bytes(&self) -> u64;
 
-    /// The first range at or after `from` that may hold something else than zeros; `None` if only zeros follow.
+    /// Returns the first range at or after `from` that may hold anything but zeros. `None` if only zeros follow.
     ///
-    /// The range is not empty, starts at `from` or later, and ends at the disk's end or before. What lies outside of all ranges reads
-    /// as zeros; Offsite does not read it. Without an implementation, all of the disk may hold something.
+    /// The range is not empty. It starts at `from` or later, and ends at the end of the disk or before. Everything outside of these
+    /// ranges reads as zeros, and Offsite does not read it. By default, the whole disk is such a range.
     ///
     /// # Errors
-    /// Whatever keeps the image from telling.
+    /// Any error that prevents the image from knowing its ranges.
     fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
         let size_bytes = self.size_bytes();
         Ok((from < size_bytes).then_some(from..size_bytes))
@@ -70,14 +70,15 @@ pub trait DiskImage: fmt::Debug + Send + Sync {
     /// Fills `buffer` with the bytes from `offset` on. The range lies within the disk.
     ///
     /// # Errors
-    /// Whatever keeps the image from reading all of them. What `buffer` holds then does not matter.
+    /// Any error that prevents the image from reading all of these bytes. Offsite ignores the contents of `buffer` then.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// Looks, when all has been read, whether what was read is one state of the disk. A warning is in the report of
-    /// the run.
+    /// Checks after the last read whether the bytes that were read are one state of the disk.
+    ///
+    /// The report of the run has the returned warning. `None` if there is nothing to warn of.
     ///
     /// # Errors
-    /// That what was read is no state of the disk, as the image has another length, or is another one by now.
+    /// An error if the bytes are no state of the disk, for example because the image has another length or was replaced.
     fn settle(&self) -> io::Result<Option<ImageWarning>> {
         Ok(None)
     }

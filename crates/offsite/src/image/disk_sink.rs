@@ -1,4 +1,4 @@
-//! Where a disk is restored to.
+//! The trait of what a disk is restored to.
 
 use std::fmt;
 use std::io;
@@ -8,26 +8,28 @@ use std::sync::Arc;
 
 use crate::Result;
 
-/// Zeros are written in pieces of this.
+/// The length of the pieces in which zeros are written, in bytes.
 const ZEROS_BYTES: usize = 1 << 20;
 static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 
-/// A disk to write, for a restore.
+/// A disk that a restore writes.
 ///
-/// Offsite has sinks of its own, for files and block devices. Implement this trait to restore a disk to something else, and hand it
-/// to [`Restore::disk_to`](crate::Restore::disk_to).
+/// Offsite has its own sinks for files and block devices. Implement this trait to restore a disk to anything else, and give it to
+/// [`Restore::disk_to`](crate::Restore::disk_to).
 ///
 /// # Contract
 ///
-/// - **All methods may block.** Offsite calls them on threads that may, never on those of the asynchronous runtime.
-/// - **[`begin`](Self::begin) comes first, once.** Writes follow, from several threads at once and in any order. Bytes that are
-///   written twice are the same both times. [`finish`](Self::finish) comes last, when all calls before it have returned without an error.
-/// - **Without `finish` the sink holds no whole disk.** After an error, or if the restore is dropped, nothing more is called.
-/// - **What is written reads back.** After `finish` the disk holds what the calls said, and zeros where no call said anything. It is
-///   durable then, if the sink keeps it for longer than the process.
+/// - **All methods may block.** Offsite calls them on threads that may block, never on threads of the asynchronous runtime.
+/// - **[`begin`](Self::begin) comes first, once.** Writes follow, from several threads at once and in any order. If bytes are
+///   written twice, they are the same both times. [`finish`](Self::finish) comes last, after all other calls have returned without
+///   an error.
+/// - **Without `finish` the sink holds no complete disk.** After an error, or if the restore is dropped, Offsite calls nothing
+///   more.
+/// - **Written bytes read back.** After `finish`, the disk holds the written bytes, and zeros where nothing was written. If the
+///   sink keeps the disk for longer than the process, the disk is durable then.
 /// - **An error ends the restore.**
 ///
-/// [`testing::check_sink`](crate::testing) holds an implementation to this.
+/// [`testing::check_sink`](crate::testing) checks an implementation against this contract.
 ///
 /// ```
 /// use std::io;
@@ -67,17 +69,18 @@ static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 /// }
 /// ```
 pub trait DiskSink: fmt::Debug + Send + Sync {
-    /// The sink in words, for messages: a path, an address without secrets.
+    /// Returns the sink in words, for messages: a path, or an address without secrets.
     fn location(&self) -> String;
 
-    /// Gets ready for a disk of `size_bytes`, or refuses it.
+    /// Prepares for a disk of `size_bytes`.
     ///
     /// # Errors
-    /// That the sink cannot hold such a disk. Nothing was written then.
+    /// An error if the sink cannot hold such a disk. Nothing was written then.
     fn begin(&self, size_bytes: u64) -> io::Result<()>;
 
-    /// Whether what was not written reads as zeros, once [`begin`](Self::begin) has returned. If so, a restore skips the zeros of the
-    /// disk; if not, it calls [`write_zeros`](Self::write_zeros) for them.
+    /// Returns `true` if unwritten ranges read as zeros once [`begin`](Self::begin) has returned.
+    ///
+    /// If so, a restore skips the zeros of the disk. Otherwise it calls [`write_zeros`](Self::write_zeros) for them.
     fn is_zeroed(&self) -> bool {
         false
     }
@@ -85,13 +88,13 @@ pub trait DiskSink: fmt::Debug + Send + Sync {
     /// Writes `bytes` at `offset`: at most 4 MiB, within the disk.
     ///
     /// # Errors
-    /// Whatever keeps the sink from writing all of them.
+    /// Any error that prevents the sink from writing all of these bytes.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes `range`, which lies within the disk, read as zeros. Without an implementation, zeros are written.
+    /// Makes `range` read as zeros. The range lies within the disk. By default, this writes zeros.
     ///
     /// # Errors
-    /// As for [`write_at`](Self::write_at).
+    /// The same as [`write_at`](Self::write_at).
     fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
         let mut start = range.start;
         while start < range.end {
@@ -102,10 +105,10 @@ pub trait DiskSink: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Makes the disk whole and durable.
+    /// Makes the disk complete and durable.
     ///
     /// # Errors
-    /// That it is not.
+    /// An error if the disk is not complete and durable.
     fn finish(&self) -> io::Result<()>;
 }
 
@@ -135,9 +138,9 @@ impl<T: DiskSink + ?Sized> DiskSink for Arc<T> {
     }
 }
 
-/// A sink of Offsite's own: a new file that has its name only once it is whole, or a block device.
+/// A sink of Offsite's own: a new file that gets its name only when it is complete, or a block device.
 pub(crate) trait ImageSink: DiskSink {
-    /// The block device that is written over, if it is one.
+    /// Returns the block device that is overwritten. `None` if the sink is a file.
     fn write_over(&self) -> Option<WriteOver> {
         None
     }
@@ -154,6 +157,6 @@ pub(crate) trait ImageSink: DiskSink {
 pub(crate) struct WriteOver {
     pub(crate) path: PathBuf,
     pub(crate) device_bytes: u64,
-    /// Whether something of it may have been written over.
+    /// Whether a part of it may have been overwritten.
     pub(crate) is_begun: bool,
 }

@@ -1,12 +1,11 @@
-//! Errors of images and sinks, which speak in those of `std::io`, as errors of the engine and back.
+//! Turns errors of images and sinks, which are those of `std::io`, into errors of the engine, and back.
 
 use std::io;
 use std::path::Path;
 
 use crate::Error;
 
-/// So that an error of the engine can pass through interfaces of `std::io`; whoever gets it finds it with
-/// [`downcast`](io::Error::downcast).
+/// Lets an error of the engine pass through interfaces of `std::io`. [`downcast`](io::Error::downcast) gets it back.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
@@ -18,7 +17,8 @@ impl From<Error> for io::Error {
     }
 }
 
-/// The engine's error for what an image or a sink at `location` could not do. One that speaks of images already is passed on.
+/// Returns the engine's error for a failed call of an image or a sink at `location`. An error that already names an image stays as
+/// it is.
 pub(crate) fn failed(location: &str, detail: &str, error: io::Error) -> Error {
     let path = Path::new(location);
     match error.downcast::<Error>() {

@@ -1,4 +1,4 @@
-//! What the disks of a machine are called.
+//! The names of a machine's disks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,11 +7,13 @@ use offsite_core::DiskName;
 
 use super::ImageSource;
 
-/// The names of disks, none twice: as they were given, or as the images' files are called, with as many of their folders before
-/// that as it takes to tell them apart.
+/// Returns the names of disks, each different from the others.
+///
+/// A disk has the name that was given to it, or that of its image's file. Files of the same name get the names of their folders
+/// before it, or a number.
 ///
 /// # Errors
-/// The name that was given to two of them.
+/// The name that was given to two disks.
 pub(crate) fn disk_names(sources: &[ImageSource]) -> Result<Vec<DiskName>, DiskName> {
     let mut taken: BTreeSet<DiskName> = BTreeSet::new();
     for name in sources.iter().filter_map(|source| source.name.as_ref()) {
@@ -21,7 +23,7 @@ pub(crate) fn disk_names(sources: &[ImageSource]) -> Result<Vec<DiskName>, DiskN
     }
     let paths = || sources.iter().filter(|source| source.name.is_none()).filter_map(ImageSource::path);
     let depth_max = paths().map(|path| path.components().count()).max().unwrap_or(0);
-    // All of them are told by the same depth, so that the order in which they are given does not matter.
+    // All of them get the same number of folders. So the order in which they are given does not matter.
     let is_clear = |depth: &usize| {
         let mut seen = BTreeMap::new();
         paths().for_each(|path| *seen.entry(of_path(path, *depth)).or_insert(0) += 1);
@@ -42,7 +44,7 @@ pub(crate) fn disk_names(sources: &[ImageSource]) -> Result<Vec<DiskName>, DiskN
     Ok(names.collect())
 }
 
-/// The last so many parts of a path, as a name.
+/// Returns the last `depth` parts of a path as a name.
 pub(super) fn of_path(path: &Path, depth: usize) -> DiskName {
     let parts = path.components().filter_map(|part| match part {
         std::path::Component::Normal(part) => Some(part.to_string_lossy()),
@@ -75,7 +77,7 @@ mod tests {
         let given = |path, name| ImageSource::new(path).named(DiskName::new(name).unwrap());
         assert_eq!(names(&[given("/vm/x", "vda"), ImageSource::new("/vm/vda")]), ["vda", "vm-vda"]);
         assert_eq!(disk_names(&[given("/a", "vda"), given("/b", "vda")]), Err(DiskName::new("vda").unwrap()));
-        // A file's name may be as long as a disk's, and the number goes before it.
+        // The name of a file can be as long as that of a disk can be, and the number goes before it.
         let long = "x".repeat(255);
         assert_eq!(of(&[&long, &long]), [long.clone(), format!("2-{}", &long[2..])]);
     }

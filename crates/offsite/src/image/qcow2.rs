@@ -1,4 +1,4 @@
-//! qcow2 images, by imago.
+//! qcow2 images, read and written by the library imago.
 
 use std::io;
 use std::ops::Range;
@@ -23,13 +23,13 @@ use crate::{Error, Result};
 pub(super) struct Qcow2Image {
     path: PathBuf,
     access: FormatAccess<File>,
-    /// Its own file and those below it.
+    /// The image's own file and its backing files.
     watches: Vec<Watch>,
 }
 
 impl Qcow2Image {
     pub(super) fn open(path: &Path, trust: Trust) -> Result<Self> {
-        // imago reads zeros past the end of a file, so a truncated image must be told before.
+        // imago reads zeros past the end of a file. So a truncated image must be found before it is read.
         let watches = qcow2_bounds::check(path, trust)?;
         let refused = |error| Error::image(path, "it is no qcow2 image that can be read", Some(error));
         let storage = File::open(StorageOpenOptions::new().filename(path)).map_err(refused)?;
@@ -78,7 +78,7 @@ impl DiskImage for Qcow2Image {
         self.access
             .read(buffer, offset)
             .map_err(|error| Error::image(&self.path, format!("it cannot be read at byte {offset}"), Some(error)))?;
-        // Of a file that was cut off meanwhile, these may be zeros that nobody wrote.
+        // If a file was cut off meanwhile, these may be zeros that nobody wrote.
         Ok(self.watches.iter().try_for_each(Watch::check_length)?)
     }
 
@@ -91,15 +91,15 @@ impl DiskImage for Qcow2Image {
     }
 }
 
-/// QEMU reckons the size of a disk in sectors of so many bytes, and takes no account of what is left over.
+/// QEMU counts the size of a disk in sectors of this many bytes, and ignores a last part of a sector.
 const SECTOR_BYTES: u64 = 512;
 
-/// A qcow2 image being restored.
+/// A qcow2 image that is being restored.
 #[derive(Debug)]
 pub(super) struct Qcow2Sink {
     partial: Partial,
     size_bytes: u64,
-    // Writes allocate clusters, so one at a time; the blocks that come here are as large as imago likes them.
+    // Writes allocate clusters, so only one runs at a time. The blocks have a size that suits imago.
     access: Mutex<Option<FormatAccess<File>>>,
 }
 
@@ -124,7 +124,7 @@ impl Qcow2Sink {
         self.access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does `work` to the image, unless it is finished.
+    /// Does `work` to the image. Fails if the image is finished.
     fn write(&self, work: impl FnOnce(&FormatAccess<File>) -> io::Result<()>) -> io::Result<()> {
         let access = self.access();
         let access = access.as_ref().ok_or_else(|| Error::defect("a finished image is written to".to_owned()))?;

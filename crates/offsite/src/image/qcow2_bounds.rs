@@ -1,8 +1,8 @@
-//! Whether a qcow2 image is all there.
+//! Checks that a qcow2 image is complete.
 //!
-//! A reader that meets tables or clusters past the end of the file takes them for zeros, so a truncated image would be backed up as
-//! an emptier disk. Here the tables are walked first: everything that they point at must lie inside the file.
-//! Layout: QEMU's docs/interop/qcow2.rst.
+//! A reader takes tables and clusters past the end of the file for zeros. So a truncated image would be backed up as an emptier
+//! disk. This module walks the tables first: everything that they refer to must lie inside the file. `docs/interop/qcow2.rst` of
+//! QEMU describes the layout.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,37 +17,37 @@ use super::watch::Watch;
 use super::{Trust, detect};
 use crate::{Error, Result};
 
-/// The offset in an entry of the first or second table.
+/// The bits of the offset in an entry of the first or second table.
 const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
-/// An entry of the second table whose cluster is compressed.
+/// The bit of a compressed cluster in an entry of the second table.
 const COMPRESSED: u64 = 1 << 62;
-/// Where the features lie that a reader must know.
+/// The position of the features that a reader must know, in bytes.
 const FEATURES_OFFSET: u64 = 72;
-/// The feature of an image whose writer ended without putting its counts of references in order.
+/// The feature of an image whose writer ended before its reference counts were in order.
 const DIRTY: u64 = 1 << 0;
 /// The feature of an image that QEMU found to be damaged.
 const CORRUPT: u64 = 1 << 1;
-/// Features of images that are not read, and how an image with one is called.
+/// The features of images that are not read, with words for such an image.
 const UNREAD_FEATURES: [(u64, &str); 3] = [
     (1 << 2, "has its data in another file"),
     (1 << 3, "is compressed by another method than zlib"),
     (1 << 4, "has subclusters"),
 ];
-/// Where version 3 says how long its header is; version 2 has 72 bytes.
+/// The position at which version 3 says how long its header is. The header of version 2 has 72 bytes.
 const HEADER_LENGTH_OFFSET: u64 = 100;
 /// The extension of the header that names the format of the backing file.
 const BACKING_FORMAT: u32 = 0xe279_2aca;
-/// As many extensions are looked at; QEMU writes four at most.
+/// The largest number of extensions that are read. QEMU writes at most four.
 const EXTENSIONS_MAX: usize = 64;
-/// The largest first table that is read: 32 MiB, as QEMU's own limit.
+/// The largest first table that is read: 32 MiB, the same as QEMU's own limit.
 const L1_BYTES_MAX: u64 = 32 << 20;
 /// The longest chain of backing files that is followed.
 const BACKING_DEPTH_MAX: usize = 64;
 
-/// Checks the image and, if they are allowed, its backing files; all of them, to be watched while they are read.
+/// Checks the image and, if they are allowed, its backing files. Returns all files, which are watched while they are read.
 ///
 /// # Errors
-/// [`Error::Image`] names the file that is truncated or in use, or refers to a backing file that was not allowed.
+/// [`Error::Image`] if a file is truncated or in use, or if a backing file was not allowed. It names the file.
 pub(super) fn check(path: &Path, trust: Trust) -> Result<Vec<Watch>> {
     let mut watches = Vec::new();
     let mut path = path.to_owned();
@@ -89,9 +89,10 @@ fn watched(path: &Path, trust: Trust) -> Result<Watch> {
     Watch::new(path, file)
 }
 
-/// The format of the file below the image at `path`, which names it as `named`, or not at all.
+/// Returns the format of `backing`, the file below the image at `path`. `named` is the format that the image names for it. `None`
+/// if it names none.
 ///
-/// Where it is not named, a file that begins like qcow2 may be a raw disk to which its machine has written that.
+/// Without a named format, a file that begins like qcow2 may be a raw disk to which its machine has written those bytes.
 fn backing_format(path: &Path, named: Option<String>, backing: &Path, file: &File) -> Result<ImageFormat> {
     match named.as_deref() {
         Some("qcow2") => Ok(ImageFormat::Qcow2),
@@ -111,7 +112,8 @@ fn backing_format(path: &Path, named: Option<String>, backing: &Path, file: &Fil
     }
 }
 
-/// Checks one file of that length; its backing file, if it has one, and the format that it is said to have.
+/// Checks one file of that length. Returns its backing file, with the format that it names for it. `None` if it has no backing
+/// file.
 fn check_one(path: &Path, file: &File, length: u64) -> Result<Option<(PathBuf, Option<String>)>> {
     let unreadable = |error| Error::image(path, "it cannot be read", Some(error));
     let truncated = |what: &str, end: u64| {
@@ -138,7 +140,8 @@ fn check_one(path: &Path, file: &File, length: u64) -> Result<Option<(PathBuf, O
     if l1_entries * 8 > L1_BYTES_MAX {
         return Err(Error::image(path, "its header is damaged: its first table is too long", None));
     }
-    // As QEMU refuses it; where tables are missing, zeros are read, a few clusters at a time up to whatever size is claimed.
+    // QEMU refuses it as well. Where tables are missing, a reader would return zeros, a few clusters at a time, up to any size that
+    // the image claims.
     let size_bytes = be64(&header, 24);
     if l1_entries < size_bytes.div_ceil(cluster_bytes * (cluster_bytes / 8)) {
         return Err(Error::image(
@@ -154,7 +157,7 @@ fn check_one(path: &Path, file: &File, length: u64) -> Result<Option<(PathBuf, O
         if l2_offset == 0 {
             continue;
         }
-        // Otherwise a small file could have more to be read than any large one.
+        // Without this check, a small file could make more work than any large one.
         if !l2_offset.is_multiple_of(cluster_bytes) || !seen.insert(l2_offset) {
             let detail = format!("its first table is damaged: it has a wrong offset, {l2_offset}, or has it twice");
             return Err(Error::image(path, detail, None));
@@ -163,7 +166,7 @@ fn check_one(path: &Path, file: &File, length: u64) -> Result<Option<(PathBuf, O
             .ok_or_else(|| truncated("a second table", l2_offset + cluster_bytes))?;
         for entry in l2.as_chunks::<8>().0 {
             let entry = u64::from_be_bytes(*entry);
-            // The last cluster of a file may be cut short where only zeros follow, as QEMU writes it.
+            // The last cluster of a file may be shorter if only zeros follow, as QEMU writes it.
             let start =
                 if entry & COMPRESSED == 0 { entry & OFFSET_MASK } else { compressed_offset(entry, cluster_bits) };
             if start != 0 && start >= length {
@@ -174,14 +177,14 @@ fn check_one(path: &Path, file: &File, length: u64) -> Result<Option<(PathBuf, O
     Ok(backing)
 }
 
-/// Refuses what would be read as something else: ciphertext as a disk, or tables of another layout.
+/// Refuses images that would be read wrongly: encrypted ones, and those with another layout of tables.
 fn refuse_unread(path: &Path, file: &File, header: &[u8; 72]) -> Result<()> {
     let plain = "make a plain one: qemu-img convert -O qcow2 IMAGE PLAIN.qcow2";
     if be32(header, 32) != 0 {
         let detail = format!("it is encrypted, and its bytes would be backed up as they are; {plain}, with its key");
         return Err(Error::image(path, detail, None));
     }
-    // Version 2 ends here; what follows in version 3 is features that a reader must know.
+    // The header of version 2 ends here. Version 3 goes on with the features that a reader must know.
     let features = if be32(header, 4) < 3 { None } else { read_table(file, FEATURES_OFFSET, 8) };
     let features = features.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
     match UNREAD_FEATURES.iter().find(|(feature, _)| features & feature != 0) {
@@ -198,7 +201,7 @@ fn refuse_unread(path: &Path, file: &File, header: &[u8; 72]) -> Result<()> {
     }
 }
 
-/// The cure of an image that is marked by QEMU.
+/// The advice for an image that QEMU has marked as damaged.
 fn repair(path: &Path) -> String {
     format!("repair it first, while nothing uses it: qemu-img check -r all {}", path.display())
 }
@@ -220,7 +223,7 @@ fn backing_file(path: &Path, file: &File, header: &[u8; 72]) -> Result<Option<(P
     Ok(Some((path, named_format(file, header))))
 }
 
-/// The format of the backing file, as an extension of the header names it.
+/// Returns the format of the backing file that an extension of the header names. `None` if no extension names it.
 fn named_format(file: &File, header: &[u8; 72]) -> Option<String> {
     let mut offset = match be32(header, 4) {
         0..3 => header.len() as u64,
@@ -276,7 +279,7 @@ mod tests {
         image
     }
 
-    /// Above the 54 bits for the offset of a compressed cluster there is its length, and two more bits for that of another one.
+    /// The offset of a compressed cluster has 54 bits, and its length follows. The offset of any other cluster has two bits more.
     #[test]
     fn clusters_lie_inside_the_file_whether_they_are_compressed_or_not() {
         let folder = tempfile::tempdir().unwrap();

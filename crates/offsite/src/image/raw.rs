@@ -1,4 +1,4 @@
-//! Raw images to read: files and block devices.
+//! Reads raw images: files and block devices.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -47,9 +47,9 @@ impl DiskImage for RawImage {
         let failed = |error: Errno| Error::image(self.watch.path(), "its holes cannot be told", Some(error.into()));
         let start = match seek(self.watch.file(), Extent::Data(from)) {
             Ok(start) => start,
-            // No data up to the end.
+            // There is no data up to the end.
             Err(Errno::NXIO) => return Ok(None),
-            // A place that knows no holes: everything is data.
+            // The file system does not know holes, so everything is data.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(from..size_bytes)),
             Err(error) => return Err(failed(error).into()),
         };

@@ -1,4 +1,4 @@
-//! Raw images being restored: new files and block devices.
+//! Restores raw images, to new files and block devices.
 
 use std::fs::File;
 use std::io;
@@ -17,19 +17,19 @@ use super::{DiskSink, ImageSink, WriteOver, check_size};
 use crate::files::partial::{Content, Partial, Replace};
 use crate::{Error, Result};
 
-/// Start writing back every so many bytes, so that the last flush finds little to do.
+/// The number of bytes after which written data is flushed in the background, so that the last flush has little to do.
 const FLUSH_BYTES: u64 = 64 << 20;
 
-/// What is zeroed is a multiple of this, but for a disk's end: what every device can address.
+/// Zeroed ranges are multiples of this many bytes, except at the end of a disk. Every device can address such ranges.
 const ZERO_ALIGNMENT_BYTES: u64 = 4096;
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
-/// A raw image being restored.
+/// A raw image that is being restored.
 #[derive(Debug)]
 pub(super) struct RawSink {
     place: Place,
     file: File,
-    /// The size of the disk.
+    /// The size of the disk in bytes.
     size_bytes: u64,
     unflushed_bytes: AtomicU64,
     flusher: Mutex<Option<JoinHandle<io::Result<()>>>>,
@@ -38,12 +38,12 @@ pub(super) struct RawSink {
 /// Where the image is.
 #[derive(Debug)]
 enum Place {
-    /// In a new file, sparse where nothing is written.
+    /// In a new file, which is sparse where nothing is written.
     File(Partial),
-    /// On a device, on which something was before.
+    /// On a device that held something before.
     Device {
         device: Device,
-        /// Whether something of it may have been written over.
+        /// Whether a part of it may have been overwritten.
         is_begun: AtomicBool,
     },
 }
@@ -55,7 +55,7 @@ impl RawSink {
         Ok(Self::new(Place::File(partial), file, size_bytes))
     }
 
-    /// Writes over a block device that has at least so many bytes.
+    /// Overwrites a block device that has at least `size_bytes`.
     pub(super) fn open_device(path: &Path, size_bytes: u64) -> Result<Self> {
         let (device, file) = Device::claim(path, size_bytes)?;
         Ok(Self::new(Place::Device { device, is_begun: AtomicBool::new(false) }, file, size_bytes))
@@ -85,9 +85,9 @@ impl RawSink {
         }
     }
 
-    /// Has the device make a range read as zeros, for which it need not be sent them.
+    /// Asks the device to make a range read as zeros, without sending them. Returns whether it did.
     fn has_zeroed(&self, range: &Range<u64>) -> io::Result<bool> {
-        // The first gives the space back, too. Both promise zeros, or are refused.
+        // The first mode gives the space back as well. With both, a device makes zeros or refuses.
         for mode in [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE] {
             let mode = mode | FallocateFlags::KEEP_SIZE;
             loop {
@@ -122,7 +122,7 @@ impl RawSink {
         Ok(())
     }
 
-    /// Flushes beside the writers, unless that is under way already.
+    /// Flushes in the background, unless a flush is running already.
     fn start_flush(&self) -> io::Result<()> {
         let mut flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner);
         if flusher.as_ref().is_some_and(|running| !running.is_finished()) {
@@ -204,7 +204,7 @@ impl ImageSink for RawSink {
 mod tests {
     use super::*;
 
-    /// Where the place of the test cannot do it, it says so, and nothing has changed.
+    /// If the file system of the test cannot do it, the call says so, and nothing has changed.
     #[test]
     fn what_is_said_to_be_zeroed_is_zero() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What the bytes of a file say that it is.
+//! Recognises the format of a file from its bytes.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,23 +8,23 @@ use std::os::unix::fs::FileExt;
 pub(super) enum Signature {
     /// A qcow2 image, version 2 or later.
     Qcow2,
-    /// An image of a disk in a format that is not read here.
+    /// A disk image in a format that Offsite does not read.
     Image(&'static str),
-    /// Something that a disk image may be packed in.
+    /// An archive or compressed file, which may contain a disk image.
     Packed(&'static str),
 }
 
-/// What every qcow and qcow2 image starts with; the version follows.
+/// The first bytes of every qcow and qcow2 image. The version follows.
 pub(super) const QFI: &[u8; 4] = b"QFI\xfb";
 
-/// So much of the start is looked at.
+/// The number of bytes at the start that are looked at.
 const START_BYTES: usize = 512;
-/// Where the footer of a fixed VHD or of a DMG starts, counted from the end.
+/// The position of the footer of a fixed VHD or of a DMG, in bytes from the end.
 const FOOTER_BYTES: u64 = 512;
 
-/// Formats by bytes at an offset of their start.
+/// Formats by the bytes at an offset of the start.
 ///
-/// An ISO image is none of them: its bytes are the disk.
+/// An ISO image is none of them, as its bytes are the disk.
 const AT_START: [(usize, &[u8], Signature); 18] = [
     (0, b"KDMV", Signature::Image("VMDK")),
     (0, b"COWD", Signature::Image("VMDK")),
@@ -49,7 +49,7 @@ const AT_START: [(usize, &[u8], Signature); 18] = [
 /// Formats by the bytes of their footer.
 const AT_END: [(&[u8], Signature); 2] = [(b"conectix", Signature::Image("VHD")), (b"koly", Signature::Image("DMG"))];
 
-/// What the file looks like, if it looks like anything but a disk's own bytes.
+/// Returns what the file looks like. `None` if its bytes may be those of a disk.
 pub(super) fn signature(file: &File, length: u64) -> std::io::Result<Option<Signature>> {
     let mut start = [0; START_BYTES];
     let start = &mut start[..usize::try_from(length).unwrap_or(START_BYTES).min(START_BYTES)];

@@ -1,8 +1,8 @@
-//! Whether an image or a sink keeps its contract.
+//! Checks whether an image or a sink keeps its contract.
 //!
-//! [`check_image`] reads a [`DiskImage`](crate::DiskImage) and compares it with what it is to hold. [`check_sink`] writes disks to
-//! [`DiskSink`](crate::DiskSink)s and compares what they hold with what was written. Both block, return a [`Report`], and neither
-//! panic nor wait for a clock.
+//! [`check_image`] reads a [`DiskImage`](crate::DiskImage) and compares it with its expected content. [`check_sink`] writes disks
+//! to [`DiskSink`](crate::DiskSink)s and compares what they hold with what was written. Both block and return a [`Report`]. They do
+//! not panic, and they do not wait for a clock.
 //!
 //! ```
 //! # use std::io;
@@ -31,34 +31,34 @@ use std::fmt;
 pub use images::check_image;
 pub use sinks::{TriedSink, check_sink};
 
-/// One case.
+/// The result of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaseReport {
-    /// Its name.
+    /// The name of the case.
     pub name: &'static str,
-    /// What was seen that the contract does not allow. `None` if the case passed.
+    /// What broke the contract. `None` if the case passed.
     pub failure: Option<String>,
 }
 
-/// All cases. Displayed, it is a table.
+/// The results of all cases. Its `Display` is a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// What was tried.
+    /// The image or sink that was tested, in words.
     pub location: String,
     /// The cases in the order in which they ran.
     pub cases: Vec<CaseReport>,
 }
 
 impl Report {
-    /// Whether no case failed.
+    /// Returns `true` if no case failed.
     #[must_use]
     pub fn nothing_failed(&self) -> bool {
         self.failed().next().is_none()
     }
 
-    /// The cases that failed.
+    /// Returns the cases that failed.
     pub fn failed(&self) -> impl Iterator<Item = &CaseReport> {
         self.cases.iter().filter(|case| case.failure.is_some())
     }
@@ -75,14 +75,14 @@ impl fmt::Display for Report {
     }
 }
 
-/// What came of a case.
+/// The outcome of a case.
 type Seen = Result<(), String>;
 
 fn case(name: &'static str, seen: Seen) -> CaseReport {
     CaseReport { name, failure: seen.err() }
 }
 
-/// Where two disks differ first.
+/// Says where two disks differ first.
 fn compare(what: &str, found: &[u8], expected: &[u8]) -> Seen {
     if found.len() != expected.len() {
         return Err(format!("{what}: {} bytes, not {}", found.len(), expected.len()));

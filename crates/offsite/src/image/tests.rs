@@ -1,4 +1,4 @@
-//! Offsite's own images and sinks keep the contract, and the suites see those that do not.
+//! Offsite's own images and sinks keep the contract. The suites find images and sinks that do not.
 
 #![allow(clippy::cast_possible_truncation, reason = "disks of tests are small")]
 
@@ -23,7 +23,7 @@ fn assert_kept(report: &Report) {
     assert!(report.nothing_failed(), "{report}");
 }
 
-/// Writes `content`, but for what is zero, as a restore does.
+/// Writes `content` without its zeros, as a restore does.
 fn fill(sink: &dyn DiskSink, content: &[u8]) {
     sink.begin(content.len() as u64).unwrap();
     for (start, piece) in (0..).step_by(4_096).zip(content.chunks(4_096)) {
@@ -65,14 +65,14 @@ fn devices_keep_the_contract_of_images() {
     assert_kept(&check_image(image.image.as_ref(), &content));
 }
 
-/// A sink at `path`, and what is read from there once the image has its name.
+/// A sink at `path`, and how to read the image there once it has its name.
 fn tried(path: &Path, format: ImageFormat, size_bytes: u64) -> io::Result<TriedSink> {
     let sink = create(path, format, size_bytes, true)?;
     let (kept, path) = (Arc::clone(&sink), path.to_owned());
     Ok(TriedSink::new(sink, move || {
         kept.keep()?;
         let image = ImageSource::new(path).with_format(format).open(None)?.image;
-        // QEMU knows whole sectors.
+        // QEMU knows only complete sectors.
         assert_eq!(
             image.size_bytes() - size_bytes,
             if format == ImageFormat::Qcow2 { size_bytes.next_multiple_of(512) - size_bytes } else { 0 }

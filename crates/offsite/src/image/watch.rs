@@ -1,7 +1,7 @@
-//! Whether an image is still what it was when it was opened.
+//! Checks whether an image is still the same as when it was opened.
 //!
-//! An image that changes while it is read gives a mix of two moments, or zeros where its end was. Nothing can hold it still from
-//! here; so what can be seen of a change is looked at when all is read.
+//! If an image changes while it is read, its copy mixes two moments, or has zeros where the image ended. Offsite cannot prevent
+//! that. So it looks for signs of a change when everything has been read.
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -11,7 +11,7 @@ use super::detect::length;
 use crate::report::ImageWarning;
 use crate::{Error, Result};
 
-/// One file of an image, and what it was like when it was opened.
+/// One file of an image, as it was when it was opened.
 #[derive(Debug)]
 pub(super) struct Watch {
     path: PathBuf,
@@ -21,10 +21,10 @@ pub(super) struct Watch {
     modified: (i64, i64),
 }
 
-/// Which file a path leads to.
+/// The identity of the file at a path.
 #[derive(Debug, PartialEq, Eq)]
 enum Identity {
-    /// The nodes of devices are made anew now and then; the device has a number of its own.
+    /// Nodes of devices are sometimes made anew. The device has a number of its own.
     Device(u64),
     File(u64, u64),
 }
@@ -57,12 +57,12 @@ impl Watch {
         &self.file
     }
 
-    /// Its length when it was opened.
+    /// The length of the file when it was opened, in bytes.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Refuses a file that has another length by now.
+    /// Refuses a file whose length has changed since.
     pub(super) fn check_length(&self) -> Result<()> {
         let now = length(&self.file).map_err(|error| Error::image(&self.path, "it cannot be examined", Some(error)))?;
         if now == self.length {
@@ -76,7 +76,7 @@ impl Watch {
         Err(Error::image(&self.path, detail, None))
     }
 
-    /// Looks at the file again when all of it has been read: it may have been written to meanwhile.
+    /// Checks the file again when all of it has been read. A process may have written to it meanwhile.
     ///
     /// # Errors
     /// [`Error::Image`] if it has another length, or if its path leads to another file.

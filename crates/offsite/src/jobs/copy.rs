@@ -46,7 +46,7 @@ use source::Sources;
 ///
 /// async fn copy(source: &OpenRepository, target: &OpenRepository) -> Result<(), Box<dyn std::error::Error>> {
 ///     let job = CopyJob::new(JobName::new("Offsite Copy")?, source, JobName::new("nightly")?, target)?
-///         .keep(Simple::new(7)?);
+///         .transforms(Simple::new(7)?);
 ///     let report = job.run(Timestamp::parse("2026-11-22T22:00:00Z")?).await?;
 ///     for machine in &report.machines {
 ///         println!("{}: {:?}", machine.name, machine.outcome);

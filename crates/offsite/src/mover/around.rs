@@ -1,4 +1,4 @@
-//! Reading around what is lost.
+//! Reads around lost blocks.
 
 use std::future::Future;
 use std::io;
@@ -13,9 +13,9 @@ use crate::{Error, Result};
 /// Blocks that could not be read as they were stored.
 #[derive(Debug, Default)]
 pub(crate) struct Lost {
-    /// Which.
+    /// The lost blocks.
     pub(crate) blocks: Vec<Wanted>,
-    /// What is wrong with the first that was met.
+    /// The error of the first lost block that was met. `None` if no block is lost.
     pub(crate) error: Option<Error>,
 }
 
@@ -29,11 +29,11 @@ impl Lost {
     }
 }
 
-/// Does `work` to a batch, and to each of its blocks alone if something of it is lost. What came of each; the error of those of which
-/// nothing did.
+/// Does `work` to a batch. If a part of it is lost, does `work` to each of its blocks alone. Returns the result of each block, with
+/// `None` for a lost one, and the error of the first lost block.
 ///
 /// # Errors
-/// Whatever is no loss, as of a repository that cannot be reached.
+/// Any error that is no loss, for example that the repository cannot be reached.
 pub(super) async fn around_loss<T, F: Future<Output = Result<Vec<T>>>>(
     wanted: &[Wanted],
     batch: Batch,
@@ -43,7 +43,7 @@ pub(super) async fn around_loss<T, F: Future<Output = Result<Vec<T>>>>(
     let mut first = match work(batch).await {
         Ok(done) => return Ok((done.into_iter().map(Some).collect(), None)),
         Err(error) if !is_lost(&error) => return Err(error),
-        // The file is gone with all of its blocks.
+        // The file is missing with all of its blocks.
         Err(error) if items.len() == 1 || error.repository_kind() == Some(ErrorKind::NotFound) => {
             return Ok((items.map(|_| None).collect(), Some(error)));
         }
@@ -65,7 +65,7 @@ pub(super) async fn around_loss<T, F: Future<Output = Result<Vec<T>>>>(
     Ok((all, first))
 }
 
-/// Whether a block is not there as it was stored, or lies where its device cannot read.
+/// Whether a block is not there as it was stored, or the device cannot read its place.
 fn is_lost(error: &Error) -> bool {
     error.is_loss() || has_unreadable_sector(error)
 }

@@ -1,4 +1,4 @@
-//! Backup files out of parts of others, made by the repository itself.
+//! Lets the repository make backup files from parts of others.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,11 +12,11 @@ use super::output::OutputHeader;
 use crate::error::Context;
 use crate::{Error, Result};
 
-/// Makes the new files of a plan out of their frames' padded ranges, so that no block passes through this process. Nothing is
-/// checked on the way; the frames stay what they are.
+/// Makes the new files of a plan from the padded ranges of their frames, so that no block passes through this process. Nothing is
+/// checked on the way. The frames stay as they are.
 ///
-/// A file's own header is its first piece. It is put under a key of `scratch`, one for each new file, and deleted again; what a
-/// cut-off run leaves of it, the next writer removes.
+/// The first piece of a file is its own header. It is stored under a key of `scratch`, one for each new file, and deleted again. If
+/// a run is cut off, the next writer deletes it.
 pub(crate) async fn clone_frames(
     moves: &[Move],
     frames: &FrameSource,
@@ -58,7 +58,7 @@ pub(crate) async fn clone_frames(
     Ok(())
 }
 
-/// Neighbours in the same object are one piece.
+/// Neighbours in the same object become one piece.
 fn add(pieces: &mut Vec<Piece>, key: Key, range: Range<u64>) {
     match pieces.last_mut() {
         Some(last) if last.key == key && last.range.end == range.start => last.range.end = range.end,

@@ -1,4 +1,4 @@
-//! Plain blocks to payloads and back.
+//! Turns plain blocks into payloads, and back.
 
 use std::cell::RefCell;
 
@@ -10,10 +10,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::Wanted;
 
-/// The Zstandard level. On disk images level 1 stores 3 % more than level 3 at 1.6 times its speed.
+/// The level of Zstandard. On disk images, level 1 stores 3 % more than level 3 at 1.6 times its speed.
 pub(crate) const DEFAULT_LEVEL: i32 = 1;
 
-/// A block ready to be stored; its header lacks only its place.
+/// A block that is ready to be stored. Its header lacks only its place.
 #[derive(Debug, Clone)]
 pub(super) struct Sealed {
     pub(super) codec: Codec,
@@ -24,13 +24,13 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// The block of a frame, whose header and payload these are.
+    /// Returns the block of a frame with this header and payload.
     pub(super) fn of_frame(header: &Header, payload: Bytes) -> Self {
         let Header { codec, plain_bytes, payload_checksum, digest, .. } = *header;
         Self { codec, plain_bytes, payload, payload_checksum, digest }
     }
 
-    /// The header of this block under `identity`.
+    /// Returns the header of this block under `identity`.
     pub(super) fn header(&self, identity: Identity) -> Header {
         Header {
             identity,
@@ -42,30 +42,30 @@ impl Sealed {
         }
     }
 
-    /// The length of its frame.
+    /// Returns the length of its frame in bytes.
     pub(super) fn frame_bytes(&self) -> u32 {
         u32::try_from(HEADER_BYTES + self.payload.len()).unwrap_or(u32::MAX)
     }
 }
 
 thread_local! {
-    // A context takes longer to make than a block to compress; each blocking thread keeps its own.
+    // Making a context takes longer than compressing a block. So each blocking thread keeps its own.
     static COMPRESSOR: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// The digest of a block.
+/// Returns the digest of a block.
 pub(super) fn digest(plain: &[u8]) -> Digest {
     Digest(Sha256::digest(plain).into())
 }
 
-/// Whether a block is zero throughout.
+/// Whether a block contains only zeros.
 pub(super) fn is_zero(plain: &[u8]) -> bool {
     let (lines, rest) = plain.as_chunks::<64>();
     lines.iter().all(|line| line.iter().fold(0, |sum, byte| sum | byte) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
-/// Compresses a block, or keeps it plain if it would not shrink by at least a sixteenth.
+/// Compresses a block. Keeps it plain if it would not become shorter by a sixteenth.
 pub(super) fn seal(plain: &[u8], digest: Digest, level: i32) -> Sealed {
     let worth = plain.len() - plain.len() / 16;
     let compressed = COMPRESSOR.with_borrow_mut(|slot| {
@@ -86,7 +86,7 @@ pub(super) fn seal(plain: &[u8], digest: Digest, level: i32) -> Sealed {
     Sealed { codec, plain_bytes, payload_checksum: checksum(&payload), payload, digest }
 }
 
-/// Whether the header of another block's frame is intact here, or of one that was written at another time.
+/// Whether there is an intact header of another block's frame, or of a frame that was written at another time.
 pub(super) fn is_another(frame: &[u8], wanted: &Wanted, number: MachineNumber) -> bool {
     Header::decode(frame).is_ok_and(|header| {
         let Identity { machine, disk, block, .. } = header.identity;
@@ -95,7 +95,8 @@ pub(super) fn is_another(frame: &[u8], wanted: &Wanted, number: MachineNumber) -
     })
 }
 
-/// The header and payload of a frame, if it is the one that is wanted and its payload is as it was stored.
+/// Returns the header of a frame and the position of its payload. Fails if it is another frame, or its payload is not as it was
+/// stored.
 pub(super) fn open_frame(frame: &[u8], wanted: &Wanted, number: MachineNumber) -> Result<(Header, usize), FormatError> {
     let (header, payload) = Header::decode_frame(frame)?;
     let identity = header.identity;
@@ -109,7 +110,7 @@ pub(super) fn open_frame(frame: &[u8], wanted: &Wanted, number: MachineNumber) -
     Ok((header, frame.len() - payload.len()))
 }
 
-/// Writes the plain bytes of a frame to `plain`, if they are the wanted block's to the last bit.
+/// Writes the plain bytes of a frame to `plain`. Fails if they differ from the wanted block.
 pub(super) fn unseal(
     frame: &[u8],
     wanted: &Wanted,

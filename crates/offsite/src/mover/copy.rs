@@ -1,7 +1,7 @@
-//! Backup files of several folders into new backup files, as far as it comes.
+//! Copies backup files of several folders into new backup files, as far as the gate lets it.
 //!
-//! A copy may be made to wait or to end between two requests, and a block that cannot be read is left out. What has been asked
-//! for is written in any case, so that what a copy costs follows from how far it came.
+//! A copy may have to wait or end between two requests. It leaves out blocks that cannot be read. It always writes what it has
+//! requested. So the cost of a copy follows from how far it came.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,19 +22,19 @@ use crate::report::ErrorSummary;
 use crate::teller::Teller;
 use crate::{Error, Result};
 
-/// What a copy has brought.
+/// What a copy has copied.
 #[derive(Debug)]
 pub(crate) struct Copied {
-    /// For each move, in their order, where its frame lies, if it is there.
+    /// The place of each move's frame, in the order of the moves. `None` if the frame has not arrived.
     pub(crate) places: Vec<Option<(ObjectId, u64)>>,
-    /// The new files and their lengths.
+    /// The new files with their lengths in bytes.
     pub(crate) files: BTreeMap<ObjectId, u64>,
-    /// Bytes of the requests that were answered, and how many these are.
+    /// The bytes and the number of the requests that were answered.
     pub(crate) bytes_read: u64,
     pub(crate) read_requests: u64,
-    /// Machines of which blocks cannot be read, with the reason.
+    /// The machines with blocks that cannot be read, each with the reason.
     pub(crate) damaged: BTreeMap<MachineName, ErrorSummary>,
-    /// The first of these reasons.
+    /// The first of these errors. `None` if all blocks could be read.
     pub(crate) damage: Option<Error>,
     pub(crate) ending: Ending,
 }
@@ -42,17 +42,17 @@ pub(crate) struct Copied {
 /// How a copy ended.
 #[derive(Debug)]
 pub(crate) enum Ending {
-    /// All that could be read is there.
+    /// Everything that could be read is there.
     Done,
     /// The gate ended it.
     Stopped,
-    /// A source could not be reached any more.
+    /// A source could no longer be reached.
     Failed(Error),
 }
 
-/// Carries the blocks of a plan, each read once, checked as it was stored, and written once.
+/// Copies the blocks of a plan. Each is read once, checked as it was stored, and written once.
 ///
-/// What was written is durable on return. An error is one of the target's, and nothing was written then.
+/// The written blocks are durable when it returns. If it fails, the error is one of the target, and nothing was written.
 pub(crate) async fn copy(
     plan: &Plan,
     sources: &[FrameSource],
@@ -99,7 +99,7 @@ async fn carry(
         })
         .buffered(IN_FLIGHT)
         .boxed();
-    // Frames that are left out move those after them forward, into no more files than were planned.
+    // If frames are left out, those after them move up. They need no more files than were planned.
     let mut placer = Placer::new(placement);
     let mut ids: VecDeque<ObjectId> = plan.files.keys().copied().collect();
     let mut copied = Copied {
@@ -174,7 +174,7 @@ async fn carry(
     Ok(copied)
 }
 
-/// Reads a batch. Where its file ends in the middle of it, the frames before the end are there: then each is read alone.
+/// Reads a batch. If its file ends in the middle of the batch, the frames before the end are there. Then each frame is read alone.
 async fn read(source: &FrameSource, moves: &[Move], batch: Batch) -> Vec<(Result<Bytes>, Batch)> {
     let is_cut = |error: &Error| error.is_loss() && error.repository_kind() != Some(ErrorKind::NotFound);
     match source.read(&batch).await {
@@ -198,7 +198,7 @@ impl Copied {
     }
 }
 
-/// The block of a move out of what was read, ready to be stored under a new header.
+/// Returns the block of a move from the bytes that were read, ready to be stored under a new header.
 fn opened(bytes: &Bytes, batch: &Batch, step: &Move, source: &FrameSource) -> Result<Sealed> {
     let frame = frame_in(bytes, batch, step.from)?;
     let wanted = Wanted { address: step.address.clone(), at: step.from };

@@ -1,4 +1,4 @@
-//! Backup files into disk images.
+//! Writes backup files into disk images.
 
 use std::io;
 use std::ops::Range;
@@ -21,11 +21,13 @@ thread_local! {
     static PLAIN: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
-/// Writes the wanted blocks to the images of their disks, each checked against its digest first.
+/// Writes the wanted blocks to the images of their disks. Each block is compared with its digest first.
 ///
-/// `wanted` is ordered by file and offset, so that each file is read once and in order; blocks that are zero are not in it, as the
-/// images are zero there. `sink_of` tells a disk's image and its size in bytes. Blocks that are lost are returned: as soon as there
-/// are some, or, with `goes_on`, after all others are written; the images are zero there.
+/// `wanted` is ordered by file and offset, so that each file is read once and in order. It has no blocks of zeros, as the images
+/// are zero there. `sink_of` returns the image of a disk and its size in bytes.
+///
+/// Returns the lost blocks. The images are zero there. Without `goes_on`, it ends as soon as there are some. With it, it writes all
+/// others first.
 pub(crate) async fn extract(
     wanted: Arc<Vec<Wanted>>,
     source: &FrameSource,
@@ -91,7 +93,7 @@ pub(crate) async fn extract(
     Ok(lost)
 }
 
-/// Makes a range of a disk read as zeros. Blocks.
+/// Makes a range of a disk read as zeros. It blocks.
 pub(crate) fn write_zeros(sink: &dyn DiskSink, range: Range<u64>) -> Result<()> {
     sink.write_zeros(range).map_err(|error| not_written(sink, error))
 }
@@ -100,7 +102,7 @@ fn not_written(sink: &dyn DiskSink, error: io::Error) -> Error {
     failed(&sink.location(), "it cannot be written", error)
 }
 
-/// Writes the plain bytes of a frame to `plain`, if they are the block that is wanted of a disk of `size_bytes`.
+/// Writes the plain bytes of a frame to `plain`. Fails if they are not the wanted block of a disk of `size_bytes`.
 pub(super) fn open_block(
     frame: &[u8],
     block: &Wanted,
@@ -110,7 +112,7 @@ pub(super) fn open_block(
 ) -> Result<()> {
     let number = source.number(&block.address.machine)?;
     unseal(frame, block, number, plain).map_err(|error| source.damaged(block, error))?;
-    // A longer one would be written over the next.
+    // A longer block would be written over the next one.
     if plain.len() as u64 == u64::from(block_size.length_at(block.address.block, size_bytes)) {
         return Ok(());
     }

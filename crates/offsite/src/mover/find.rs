@@ -1,4 +1,4 @@
-//! Frames told without any index, by the headers that they carry.
+//! Finds frames without an index, by their headers.
 
 use offsite_core::format::frame::{HEADER_BYTES, Header};
 use offsite_core::{ObjectId, StoredBlock};
@@ -8,19 +8,19 @@ use super::FrameSource;
 use crate::Result;
 use crate::error::{Context, Within};
 
-/// What is read at a time.
+/// The number of bytes that are read at once.
 const WINDOW_BYTES: u64 = 4 << 20;
 
-/// A frame that an intact header tells of; its payload has not been looked at.
+/// A frame with an intact header. Its payload has not been checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Found {
     pub(crate) header: Header,
     pub(crate) at: StoredBlock,
 }
 
-/// The frames of a backup file, in the order in which they lie there, whether any point needs them or not.
+/// Returns the frames of a backup file in the order of their places, whether a point needs them or not.
 ///
-/// What a payload holds is not taken for a frame, as long as the header before it is intact.
+/// Bytes of a payload are not taken for a frame while the header before it is intact.
 pub(crate) async fn find(source: &FrameSource, file: ObjectId, length: u64, alignment: u64) -> Result<Vec<Found>> {
     let key = source.layout.backup_file(file)?;
     let mut found = Vec::new();
@@ -28,7 +28,7 @@ pub(crate) async fn find(source: &FrameSource, file: ObjectId, length: u64, alig
     while start + HEADER_BYTES as u64 <= length {
         let end = length.min(start + WINDOW_BYTES);
         let window = match source.repository.backend().get_range(&key, start..end).await {
-            // Cut off: what lies before the cut has been found.
+            // The file was cut off. The frames before the cut have been found.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => break,
             answer => source.told(answer.while_doing(|| format!("reading backup file {key}")).of_object(&key))?,
         };

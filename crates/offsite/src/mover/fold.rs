@@ -1,4 +1,4 @@
-//! Backup files into another file that is there already.
+//! Writes blocks of backup files into another, existing file.
 
 use bytes::Bytes;
 use futures::future::try_join;
@@ -14,11 +14,13 @@ use crate::progress::Step;
 use crate::teller::{Running, Teller};
 use crate::{Error, Result};
 
-/// What is written with one flush. Far more costs memory, far less costs flushes.
+/// The number of bytes that are written with one flush. Far more takes memory, and far less takes flushes.
 const PATCH_BYTES: u64 = 32 << 20;
 
-/// Carries the blocks of a plan into `file`, each as it is: read once, checked as it was stored, written once, with the padding
-/// that belongs to it. What stood at its new place nobody needs, so a run that is cut off leaves nothing to mend.
+/// Writes the blocks of a plan into `file`, each as it is, with its padding. Each is read once, checked as it was stored, and
+/// written once.
+///
+/// Nobody needs the bytes at its new place. So after a cut-off run, nothing has to be repaired.
 pub(crate) async fn fold(
     moves: &[Move],
     alignment: u64,
@@ -48,7 +50,7 @@ pub(crate) async fn fold(
     Ok(())
 }
 
-/// What is carried, from where and to where.
+/// What is moved, from where and to where.
 struct Fold<'a> {
     moves: &'a [Move],
     alignment: u64,
@@ -58,7 +60,7 @@ struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    /// What is written with one flush; nothing at the end.
+    /// Returns what is written with the next flush. It is empty at the end.
     async fn next_lot(&self, reads: &mut (impl Stream<Item = Result<(Bytes, Batch)>> + Unpin)) -> Result<Vec<Extent>> {
         let mut extents: Vec<Extent> = Vec::new();
         let mut lot_bytes = 0;
@@ -88,7 +90,7 @@ impl Fold<'_> {
     }
 }
 
-/// Frames that follow each other without a gap are read together; nothing else is read.
+/// Frames without a gap between them are read together. No other bytes are read.
 fn batches(moves: &[Move], alignment: u64) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
     for (position, step) in moves.iter().enumerate() {

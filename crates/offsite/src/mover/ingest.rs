@@ -1,4 +1,4 @@
-//! Disk images into backup files.
+//! Writes disk images into backup files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -28,42 +28,42 @@ pub(crate) struct IngestDisk {
     pub(crate) number: MachineNumber,
     pub(crate) disk: DiskNumber,
     pub(crate) source: ImageSource,
-    /// The format in which the disk was read before.
+    /// The format in which the disk was read before. `None` for a new disk.
     pub(crate) known_format: Option<ImageFormat>,
-    /// What it is known by and its size, as its backup files say already.
+    /// The identity of the disk, as its backup files already have it.
     pub(crate) identity: DiskIdentity,
     pub(crate) size_bytes: u64,
-    /// What the last restore point knows of the disk.
+    /// What the last restore point knows of the disk. `None` for a new disk.
     pub(crate) previous: Option<Arc<DiskMap>>,
 }
 
-/// What came of a disk.
+/// The result of a disk.
 #[derive(Debug)]
 pub(crate) struct Ingested {
     pub(crate) machine: MachineName,
     pub(crate) disk: DiskNumber,
-    /// All of its blocks: unchanged ones where they were, new ones in the new files.
+    /// All blocks of the disk: unchanged ones at their old places, new ones in the new files.
     pub(crate) map: DiskMap,
-    /// Plain bytes that were read from the image.
+    /// The number of plain bytes that were read from the image.
     pub(crate) read_bytes: u64,
-    /// Plain bytes of blocks that were stored.
+    /// The number of plain bytes of blocks that were stored.
     pub(crate) changed_bytes: u64,
-    /// What there is to say of its image.
+    /// The warnings about its image.
     pub(crate) warnings: Vec<ImageWarning>,
 }
 
-/// What came of all disks.
+/// The result of all disks.
 #[derive(Debug, Default)]
 pub(crate) struct Ingest {
-    /// The disks of machines that were read whole, in the order in which they were given.
+    /// The disks of machines that were read completely, in the order in which they were given.
     pub(crate) disks: Vec<Ingested>,
-    /// Machines with an image that could not be read to its end, and why.
+    /// The machines with an image that could not be read to its end, each with the error.
     pub(crate) failed: BTreeMap<MachineName, Error>,
-    /// Frames of these machines that were stored before that, ascending. Nothing refers to them.
+    /// The frames that were stored of these machines before that, in ascending order. Nothing refers to them.
     pub(crate) abandoned: Vec<StoredBlock>,
 }
 
-/// The most images that are open ahead of the one that is read.
+/// The largest number of images that are open ahead of the one that is read.
 const OPEN_AHEAD: usize = 2;
 
 /// A piece of work on a disk.
@@ -72,22 +72,22 @@ enum Step {
     Opened(Arc<OpenDisk>),
     /// Blocks that are read at once.
     Blocks(Arc<OpenDisk>, Range<u32>),
-    /// All is read.
+    /// Everything has been read.
     Settle(Arc<OpenDisk>),
-    /// It cannot be read.
+    /// The disk cannot be read.
     Failed(Error),
 }
 
-/// What came of a piece of work.
+/// The result of a piece of work.
 enum Done {
     Opened(Arc<OpenDisk>),
     Blocks(Range<u32>, Vec<Outcome>),
     Settled(Option<ImageWarning>),
-    /// The machine had failed by then.
+    /// The machine had failed before.
     Skipped,
 }
 
-/// A disk whose image is open, and the ranges of its blocks that are not holes.
+/// A disk with its open image, and the ranges of its blocks that are not holes.
 struct OpenDisk {
     disk: IngestDisk,
     open: OpenImage,
@@ -100,9 +100,10 @@ enum Outcome {
     New(Sealed),
 }
 
-/// Reads the disks, which are given machine by machine, and stores the blocks that differ from `previous`; where everything lies.
+/// Reads the disks, which are given machine by machine, and stores the blocks that differ from `previous`. Returns where all blocks
+/// lie.
 ///
-/// A few images are open at a time. An image that cannot be read, or that changes while it is, fails its machine and no other.
+/// A few images are open at a time. If an image cannot be read, or changes while it is read, its machine fails and no other.
 pub(crate) async fn ingest(
     disks: &[IngestDisk],
     block_size: BlockSize,
@@ -113,7 +114,7 @@ pub(crate) async fn ingest(
     progress: &Running<'_>,
 ) -> Result<Ingest> {
     let machines = machines_of(disks);
-    // Told to the workers, so that no more is read of a machine that has failed.
+    // The workers see these, so that no more is read of a machine that has failed.
     let given_up: Vec<Arc<AtomicBool>> = disks.iter().map(|_| Arc::default()).collect();
     let mut results = stream::iter(0..disks.len())
         .map(|position| {
@@ -197,7 +198,7 @@ pub(crate) async fn ingest(
     Ok(ingest)
 }
 
-/// Of each disk, the first one of its machine.
+/// Returns the first disk of the machine of each disk.
 fn machines_of(disks: &[IngestDisk]) -> Vec<usize> {
     let mut first = 0;
     let of_disk = |(position, disk): (usize, &IngestDisk)| {
@@ -210,7 +211,7 @@ fn machines_of(disks: &[IngestDisk]) -> Vec<usize> {
 }
 
 impl Ingest {
-    /// Gives up a machine: what was stored of it is of no use.
+    /// Gives a machine up. Its stored blocks are of no use.
     fn abandon(&mut self, machine: &MachineName, current: Option<State>, new_files: &BTreeSet<ObjectId>, error: Error) {
         let own = |disk: &mut Ingested| disk.machine == *machine;
         let finished: Vec<Ingested> = self.disks.extract_if(.., own).collect();
@@ -224,7 +225,7 @@ impl Ingest {
     }
 }
 
-/// Opens a disk's image and looks where its data lies.
+/// Opens the image of a disk, and looks where its data lies.
 fn open(disk: IngestDisk, block_size: BlockSize) -> Result<OpenDisk> {
     let open = disk.source.open(disk.known_format)?;
     if (open.format, open.image.size_bytes()) != (disk.identity.format, disk.size_bytes) {
@@ -242,7 +243,7 @@ fn open(disk: IngestDisk, block_size: BlockSize) -> Result<OpenDisk> {
     Ok(OpenDisk { disk, open, data })
 }
 
-/// What there is to do on a disk whose opening came to this, one after the other.
+/// Returns the pieces of work on a disk after this result of opening it, one after the other.
 fn steps(opened: Result<Option<OpenDisk>>, block_size: BlockSize) -> impl Iterator<Item = Step> {
     let (open, failed) = match opened {
         Ok(Some(open)) => (Some(Arc::new(open)), None),
@@ -280,7 +281,7 @@ impl Step {
     }
 }
 
-/// What is known of a disk that is being read.
+/// What is known of a disk while it is read.
 struct State {
     open: Arc<OpenDisk>,
     runs: Vec<Run>,
@@ -299,7 +300,7 @@ impl State {
         self.open.disk.size_bytes
     }
 
-    /// Fills what no batch read with zeros: holes of the image.
+    /// Fills blocks that no batch has read with zeros. They are holes of the image.
     fn finish(self, block_size: BlockSize) -> Result<Ingested> {
         let size_bytes = self.size_bytes();
         let OpenDisk { disk, open, .. } = self.open.as_ref();
@@ -332,7 +333,7 @@ fn push_hole(runs: &mut Vec<Run>, from: u64, end: u64) {
     }
 }
 
-/// The ranges of blocks that are not holes, ascending and apart.
+/// Returns the ranges of blocks that are not holes, ascending and with gaps between them.
 fn data_blocks(image: &dyn DiskImage, size_bytes: u64, block_size: BlockSize) -> Result<Vec<Range<u32>>> {
     let count = block_size.count(size_bytes);
     let refused = |detail: String| Error::image(Path::new(&image.location()), detail, None);

@@ -1,4 +1,4 @@
-//! One block out of a backup file, for whoever reads a disk here and there.
+//! Reads one block of a backup file, for readers of single places in a disk.
 
 use bytes::Bytes;
 use offsite_core::BlockSize;
@@ -10,10 +10,11 @@ use super::{FrameSource, Wanted, blocking, frame_in};
 use crate::error::causes;
 use crate::{Error, Result};
 
-/// The plain bytes of a block of a disk of `size_bytes`, checked against its digest.
+/// Returns the plain bytes of a block of a disk of `size_bytes`. They are compared with the digest.
 ///
 /// # Errors
-/// [`Error::Damaged`] names the block, also if its file is gone or cut off; those of the repository.
+/// - [`Error::Damaged`] if the block is damaged, or its file is missing or cut off. It names the block.
+/// - Errors of the repository.
 pub(crate) async fn load(
     wanted: Wanted,
     source: &FrameSource,
@@ -35,7 +36,7 @@ pub(crate) async fn load(
     .await
 }
 
-/// A file that has not the block any more, as damage of the block.
+/// Returns the damage of the block if its file no longer has it.
 fn lost(wanted: &Wanted, source: &FrameSource, error: Error) -> Error {
     let why = match error {
         Error::Repository { source, .. } => source.to_string(),

@@ -1,4 +1,4 @@
-//! Writing new backup files.
+//! Writes new backup files.
 
 use offsite_core::FolderId;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use crate::folder::disks::Disks;
 use crate::folder::layout::Layout;
 use crate::{Error, OpenRepository, Result, Side};
 
-/// The longest backup file where holes cannot be punched: there a file's space comes back when all of it is superseded or has
-/// been moved, so that compacting needs room for a file at a time.
+/// The greatest length of a backup file in bytes if holes cannot be punched. The space of such a file comes back only when all of
+/// it is superseded or moved. So compaction needs free space for one file at a time.
 const FILE_BYTES_MAX: u64 = 1 << 30;
-/// Frames are handed to the repository in pieces of about this size.
+/// About the number of bytes that are handed to the repository at once.
 const WRITE_BYTES: u64 = 4 << 20;
 
-/// What all backup files of a restore point say of themselves.
+/// The header fields that all backup files of a restore point share.
 #[derive(Debug, Clone)]
 pub(crate) struct OutputHeader {
     pub(crate) folder: FolderId,
@@ -35,19 +35,19 @@ pub(crate) struct OutputHeader {
     pub(crate) block_size: BlockSize,
     pub(crate) alignment_bytes: u32,
     pub(crate) machines: Vec<(MachineName, MachineNumber)>,
-    /// The disks of these machines as the restore point has them, as far as that is known.
+    /// The disks of these machines in the restore point, as far as they are known.
     pub(crate) disks: Disks,
 }
 
 impl OutputHeader {
-    /// How frames are laid out in these files.
+    /// Returns how frames are laid out in these files.
     pub(crate) fn placement(&self, repository: &OpenRepository) -> Placement {
         let object_bytes_max = repository.backend().limits().object_bytes_max;
         let punches = repository.backend_granularity().is_some();
         self.bounded(if punches { object_bytes_max } else { object_bytes_max.min(FILE_BYTES_MAX) })
     }
 
-    /// How frames are laid out in files of at most so many bytes.
+    /// Returns how frames are laid out in files of at most `file_bytes_max` bytes.
     pub(crate) fn bounded(&self, file_bytes_max: u64) -> Placement {
         Placement { first_offset: self.first_offset(), alignment: self.alignment_bytes.into(), file_bytes_max }
     }
@@ -56,7 +56,7 @@ impl OutputHeader {
         region_bytes(self.machines.iter().map(|(name, _)| name.as_str()), self.alignment_bytes.into())
     }
 
-    /// What a file begins with: its header, and zeros up to its first frame.
+    /// Returns the start of a file: its header, and zeros up to its first frame.
     pub(super) fn region(&self, id: ObjectId) -> Result<Bytes> {
         let disk = |disk: &DiskSummary| DiskLabel::new(disk.number, &disk.identity, disk.size_bytes);
         let machine = |(name, number): &(MachineName, MachineNumber)| MachineLabel {
@@ -82,7 +82,7 @@ impl OutputHeader {
     }
 }
 
-/// The backup files of one restore point, one after the other.
+/// The backup files of one restore point, written one after the other.
 pub(crate) struct Output<'a> {
     destination: Destination<'a>,
     header: OutputHeader,
@@ -118,7 +118,7 @@ impl Destination<'_> {
 struct OpenFile {
     id: ObjectId,
     writer: Box<dyn ObjectWriter>,
-    /// Where the next byte goes, what waits in `pending` included.
+    /// The position of the next byte in the file. The bytes in `pending` count as written.
     end: u64,
     ordinal: u32,
     pending: Vec<Bytes>,
@@ -130,12 +130,12 @@ impl<'a> Output<'a> {
         Self { destination: Destination::Folder(repository, layout), header, open: None }
     }
 
-    /// An output whose only file goes into an export.
+    /// Writes the only file into an export.
     pub(crate) fn stream(sink: Arc<Mutex<Sink<'static>>>, header: OutputHeader) -> Self {
         Self { destination: Destination::Stream(sink), header, open: None }
     }
 
-    /// Appends a frame at the place that was planned for it.
+    /// Appends a frame at its planned place.
     pub(super) async fn append(
         &mut self,
         (file, offset): (ObjectId, u64),
@@ -151,18 +151,18 @@ impl<'a> Output<'a> {
         self.push([header, sealed.payload]).await
     }
 
-    /// Appends a frame as it is, at the place that was planned for it.
+    /// Appends a frame as it is, at its planned place.
     pub(super) async fn append_frame(&mut self, (file, offset): (ObjectId, u64), frame: Bytes) -> Result<()> {
         self.at(file, offset).await?;
         self.push([frame]).await
     }
 
-    /// The machines that the files' headers name, with their numbers.
+    /// Returns the machines that the files' headers name, with their numbers.
     pub(super) fn machines(&self) -> &[(MachineName, MachineNumber)] {
         &self.header.machines
     }
 
-    /// The open file, which is the one asked for, and ends where the next frame was planned.
+    /// Returns the open file. It is the requested one, and ends where the next frame was planned.
     async fn at(&mut self, file: ObjectId, offset: u64) -> Result<&OpenFile> {
         if self.open.as_ref().is_none_or(|open| open.id != file) {
             self.finish().await?;
@@ -187,7 +187,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Makes what was appended durable and visible.
+    /// Makes the appended frames durable and visible.
     pub(crate) async fn finish(&mut self) -> Result<()> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         let while_doing = || self.destination.writing();
@@ -198,7 +198,7 @@ impl<'a> Output<'a> {
     /// Drops what was not finished, and gives its space back.
     pub(crate) async fn abort(&mut self) {
         if let Some(open) = self.open.take() {
-            // What cannot be aborted now is removed by the next writer.
+            // If this fails, the next writer removes the remains.
             let _ = open.writer.abort().await;
         }
     }
@@ -220,7 +220,7 @@ impl OpenFile {
         self.pending.push(bytes);
     }
 
-    /// Zeros up to the next multiple of `alignment`.
+    /// Appends zeros up to the next multiple of `alignment`.
     fn pad(&mut self, alignment: u64) {
         let missing = self.end.next_multiple_of(alignment) - self.end;
         if missing > 0 {

@@ -1,4 +1,4 @@
-//! Backup files into a stream of one disk, front to back.
+//! Writes backup files into a stream of one disk, from front to back.
 
 use std::sync::Arc;
 
@@ -14,10 +14,11 @@ use crate::Result;
 use crate::progress::Step;
 use crate::teller::Teller;
 
-/// Writes a disk of `size_bytes` to `sink`, each block checked against its digest first.
+/// Writes a disk of `size_bytes` to `sink`. Each block is compared with its digest first.
 ///
-/// `wanted` are its stored blocks, in the order of the disk; what lies between them is zero. Blocks that are lost are returned: before
-/// anything behind the first is written, or, with `goes_on`, after all of the disk is, with zeros in their place.
+/// `wanted` has the stored blocks in the order of the disk. Everything between them is zero. Returns the lost blocks. Without
+/// `goes_on`, it ends at the first lost block and writes nothing after it. With it, it writes the complete disk, with zeros for
+/// lost blocks.
 pub(crate) async fn pour(
     wanted: Arc<Vec<Wanted>>,
     source: &FrameSource,

@@ -1,4 +1,4 @@
-//! An export's frames into backup files.
+//! Writes the frames of an export into backup files.
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
@@ -14,9 +14,11 @@ use crate::progress::Step;
 use crate::teller::Teller;
 use crate::{Error, Result};
 
-/// Carries the frames of a plan out of a stream, which stands at `start` of their backup file: each is compared with its digest, and
-/// written at the place planned for it. The moves come in the order of the file, without anything but padding between them.
-/// `numbers` tells a machine's number in the stream and here; `plain_bytes`, how long the block at an address is.
+/// Reads the frames of a plan from a stream, which is at position `start` of their backup file. Each frame is compared with its
+/// digest, and written at its planned place.
+///
+/// The moves are in the order of the file, with nothing but padding between them. `numbers` returns the number of a machine in the
+/// stream and in this folder. `plain_bytes` returns the length of the block at an address in bytes.
 pub(crate) async fn receive(
     moves: &[Move],
     source: &mut Source,
@@ -54,7 +56,7 @@ pub(crate) async fn receive(
                         let frame = frame_in(&bytes, &batch, block.at)?;
                         unseal(&frame, block, *number, &mut plain).map_err(Error::bad_export)?;
                         let (header, start) = open_frame(&frame, block, *number).map_err(Error::bad_export)?;
-                        // Its digest says so, but a restore would write past the block.
+                        // The digest is right, but a restore would write past the block.
                         if *plain_bytes != Some(header.plain_bytes) {
                             let why = "its block has not the length that the disk has it in".to_owned();
                             return Err(Error::bad_export(FormatError::Invalid { what: "frame", why }));
@@ -90,7 +92,7 @@ pub(crate) async fn receive(
 type Reading<'a> = (&'a mut Source, u64, BoxStream<'a, Result<Batch>>);
 type Read = Result<(bytes::Bytes, Batch)>;
 
-/// The bytes of the next batch, the padding before it read past.
+/// Reads past the padding before the next batch, and returns the bytes of the batch.
 async fn read_next<'a>((source, at, mut rest): Reading<'a>) -> Option<(Read, Reading<'a>)> {
     let batch = match rest.next().await? {
         Ok(batch) => batch,
@@ -98,7 +100,7 @@ async fn read_next<'a>((source, at, mut rest): Reading<'a>) -> Option<(Read, Rea
     };
     let length = batch.range.end - batch.range.start;
     let read = async {
-        // The header before the frames may claim the bytes of the first.
+        // The header before the frames may claim the bytes of the first frame.
         let Some(padding) = batch.range.start.checked_sub(at) else {
             let why = "its frames start inside the header of their backup file".to_owned();
             return Err(Error::bad_export(FormatError::Invalid { what: "export", why }));

@@ -1,4 +1,4 @@
-//! Reading backup files to see whether they are intact.
+//! Reads backup files to see whether they are intact.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,25 +17,26 @@ use crate::report::Fault;
 use crate::teller::Teller;
 use crate::{DamagedPart, Error, Result};
 
-/// A block that is not what was stored.
+/// A block that differs from what was stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Flaw {
     pub(crate) block: Wanted,
     pub(crate) fault: Fault,
-    /// Whether nothing of it is there: there are zeros, another frame, or no file. A block that was let go looks the same.
+    /// Whether nothing of the block is there, but zeros, another frame, or no file. A block that was released looks the same.
     pub(crate) is_gone: bool,
 }
 
-/// What was read.
+/// The result of reading.
 #[derive(Debug)]
 pub(crate) struct Scrubbed {
-    /// The blocks that are damaged.
+    /// The damaged blocks.
     pub(crate) flaws: Vec<Flaw>,
-    /// How many of the wanted blocks were read, in their order. Fewer than there are, if the gate has ended it.
+    /// The number of wanted blocks that were read, in their order. It is smaller than the number of all if the gate has ended the
+    /// reading.
     pub(crate) count: usize,
 }
 
-/// Reads the wanted blocks (ordered by file and offset), until the gate ends it.
+/// Reads the wanted blocks, which are ordered by file and offset, until the gate ends it.
 pub(crate) async fn scrub(wanted: Arc<Vec<Wanted>>, source: &FrameSource, progress: Teller<'_>) -> Result<Scrubbed> {
     let progress = progress.begin(Step::Check, wanted.iter().map(|block| u64::from(block.at.length)).sum());
     let wanted = &wanted;
@@ -46,11 +47,11 @@ pub(crate) async fn scrub(wanted: Arc<Vec<Wanted>>, source: &FrameSource, progre
             .map(|batch| async move {
                 let items = batch.items.clone();
                 let flaws = match examine(wanted, source, batch).await {
-                    // Cut off somewhere: frames before the cut are there.
+                    // The file is cut off somewhere. The frames before the cut are there.
                     Err(error) if error.is_loss() && error.repository_kind() != Some(ErrorKind::NotFound) => {
                         one_by_one(wanted, source, items.clone()).await
                     }
-                    // The object is gone: every block in it is lost, and the others are still to be looked at.
+                    // The file is missing, so every block in it is lost. The others are still read.
                     Err(error) if error.is_loss() => Ok(all_flawed(&wanted[items.clone()], &error)),
                     answer => answer,
                 };
@@ -70,7 +71,7 @@ pub(crate) async fn scrub(wanted: Arc<Vec<Wanted>>, source: &FrameSource, progre
     Ok(Scrubbed { flaws, count })
 }
 
-/// Reads a batch and returns the blocks in it that are damaged.
+/// Reads a batch and returns its damaged blocks.
 async fn examine(wanted: &Arc<Vec<Wanted>>, source: &FrameSource, batch: Batch) -> Result<Vec<Flaw>> {
     let bytes = source.read(&batch).await?;
     let (source, wanted) = (source.clone(), Arc::clone(wanted));
@@ -120,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// What was let go looks like a file that is lost, and not like one that is cut off.
+    /// A released block looks like one of a lost file, and not like one of a file that is cut off.
     #[test]
     fn blocks_of_a_lost_file_are_gone_and_those_of_a_short_one_are_not() {
         let machine = MachineName::new("web01").unwrap();

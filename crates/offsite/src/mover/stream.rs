@@ -1,4 +1,4 @@
-//! Bytes that go out of, or come into, this process in one pass: exports and raw disks.
+//! Streams that leave or enter this process in one pass: exports and raw disks.
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
@@ -15,24 +15,24 @@ use tokio::sync::Mutex;
 use super::blocking;
 use crate::{Error, Result};
 
-/// What is read at once, so that a length that was claimed takes no memory before the bytes are there.
+/// The number of bytes that are read at once. A claimed length takes no memory before the bytes are there.
 const READ_BYTES: u64 = 4 << 20;
 
-/// Zeros are written in pieces of this.
+/// The zeros that are written at once.
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
-/// Where a stream is written to, with the count and checksum of what was.
+/// What a stream is written to, with the count and the checksum of the written bytes.
 pub(crate) struct Sink<'a> {
     while_doing: &'static str,
-    /// None after a write that failed.
+    /// `None` after a failed write.
     writer: Option<Writer<'a>>,
     checksum: Checksum,
     bytes: u64,
 }
 
-/// What takes the bytes.
+/// The receiver of the bytes.
 enum Writer<'a> {
-    /// Called on threads that may block.
+    /// It is called on threads that may block.
     Blocking(Box<dyn Write + Send>),
     Async(Pin<Box<dyn AsyncWrite + Send + 'a>>),
 }
@@ -50,12 +50,12 @@ impl<'a> Sink<'a> {
         Self { while_doing, writer: Some(writer), checksum: Checksum::default(), bytes: 0 }
     }
 
-    /// How many bytes were written.
+    /// Returns the number of written bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The checksum of all of them.
+    /// Returns the checksum of all written bytes.
     pub(crate) fn checksum(&self) -> u64 {
         self.checksum.value()
     }
@@ -93,12 +93,12 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Zeros up to the next multiple of `alignment`.
+    /// Writes zeros up to the next multiple of `alignment`.
     pub(crate) async fn pad(&mut self, alignment: u64) -> Result<()> {
         self.zeros(self.bytes.next_multiple_of(alignment) - self.bytes).await
     }
 
-    /// So many zeros.
+    /// Writes `length` zeros.
     pub(crate) async fn zeros(&mut self, mut length: u64) -> Result<()> {
         while length > 0 {
             let piece = length.min(ZEROS.len() as u64);
@@ -132,7 +132,7 @@ async fn write_all(mut writer: Pin<&mut (dyn AsyncWrite + Send + '_)>, mut bytes
     Ok(())
 }
 
-/// A sink as the one object that is written into it.
+/// A sink that takes the one object that is written into it.
 pub(super) struct SinkWriter(pub(super) Arc<Mutex<Sink<'static>>>);
 
 #[async_trait]
@@ -151,7 +151,7 @@ impl ObjectWriter for SinkWriter {
     }
 }
 
-/// Where an export is read from, with the count and checksum of what was.
+/// What an export is read from, with the count and the checksum of the bytes that were read.
 pub(crate) struct Source {
     reader: Option<Box<dyn Read + Send>>,
     checksum: Checksum,
@@ -171,7 +171,7 @@ impl Source {
         self.checksum.value()
     }
 
-    /// Exactly the next `length` bytes, which are a part of `what`.
+    /// Returns exactly the next `length` bytes, which are a part of `what`.
     pub(crate) async fn read(&mut self, what: &'static str, length: u64) -> Result<Bytes> {
         let bytes = self.read_up_to(length).await?;
         if bytes.len() as u64 == length {
@@ -180,7 +180,7 @@ impl Source {
         Err(Error::bad_export(FormatError::Short { what, bytes: bytes.len() as u64, needed_bytes: length }))
     }
 
-    /// Holds that nothing is left.
+    /// Checks that nothing is left.
     pub(crate) async fn end(&mut self) -> Result<()> {
         let why = "bytes after its end".to_owned();
         match self.read_up_to(1).await?.is_empty() {

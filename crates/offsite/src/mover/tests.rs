@@ -1,4 +1,4 @@
-//! The mover where a repository fails, or a plan is wrong.
+//! The mover with a failing repository, or a wrong plan.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn quiet(job: &JobName) -> Teller<'_> {
     Teller::new(&Silent, Task::Transform, job)
 }
 
-/// The batch ends in the middle of a block, so that each of its blocks is read alone.
+/// The batch ends in the middle of a block. So each of its blocks is read alone.
 #[tokio::test]
 async fn an_outage_during_a_scrub_is_no_damage() {
     let sample = Sample::new(6).await;

@@ -1,4 +1,4 @@
-//! Backup files into new backup files.
+//! Copies backup files into new backup files.
 
 use std::collections::BTreeMap;
 
@@ -14,50 +14,51 @@ use crate::progress::Step;
 use crate::teller::Teller;
 use crate::{Error, Result};
 
-/// What becomes of a frame's header on the way.
+/// What becomes of the header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Headers {
-    /// It gets a new one, which names its new file: it enters another job folder.
+    /// The frame gets a new header, which names its new file. It enters another job folder.
     New,
-    /// It stays as it is, naming the file that it was first written to: it moves inside its job folder.
+    /// The header stays, and names the file that the frame was first written to. The frame moves inside its job folder.
     Verbatim,
 }
 
-/// How much is checked of a frame that is carried.
+/// How much of a frame is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Checking {
-    /// That it is what was stored, by its header and checksums.
+    /// Checks that the frame is as it was stored, by its header and checksums.
     Stored,
-    /// Also the digest of the plain block: for frames that somebody else may have made.
+    /// Also checks the digest of the plain block. This is for frames that somebody else may have made.
     Digest,
 }
 
-/// Frames of the sources that are stored for other blocks there than they are carried for: the source, the file and the offset of each, and
-/// which block it is there.
+/// Frames of sources that hold other blocks there than the blocks that they are moved for: the source, file and offset of each
+/// frame, with the block that it holds there.
 pub(crate) type Aliases = BTreeMap<(u32, ObjectId, u64), Address>;
 
-/// How frames are carried.
+/// How frames are moved.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Way<'a> {
     /// What becomes of their headers.
     pub(crate) headers: Headers,
     /// How much of them is checked.
     pub(crate) checking: Checking,
-    /// Those that are of other blocks at their sources.
+    /// The frames that hold other blocks at their sources.
     pub(crate) aliases: &'a Aliases,
 }
 
 impl Way<'_> {
-    /// The frame that a step reads.
+    /// Returns the frame that a step reads.
     fn wanted(&self, step: &Move) -> Wanted {
         let alias = self.aliases.get(&(step.source, step.from.file, step.from.offset));
         Wanted { address: alias.unwrap_or(&step.address).clone(), at: step.from }
     }
 }
 
-/// Carries the blocks of a plan: each is read once, checked as it was stored, and written once, at the place planned for it.
+/// Moves the blocks of a plan. Each is read once, checked as it was stored, and written once, at its planned place.
 ///
-/// Payloads are not decompressed: what was stored is what is stored again. What was written is durable on return, or gone.
+/// Payloads are not decompressed, and are stored again as they are. The written blocks are durable when it returns. If it fails,
+/// they are gone.
 pub(crate) async fn transfer(
     moves: &[Move],
     sources: &[FrameSource],
@@ -124,7 +125,7 @@ async fn carry(
     Ok(())
 }
 
-/// Which of the folders a batch is read from.
+/// Returns the folder that a batch is read from.
 pub(super) fn source_of(moves: &[Move], batch: &Batch) -> usize {
     moves.get(batch.items.start).map_or(0, |step| step.source as usize)
 }

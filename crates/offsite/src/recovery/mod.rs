@@ -1,4 +1,4 @@
-//! Finding damage, and what is left of a folder.
+//! Verifying and repairing job folders.
 
 pub(crate) mod repair;
 pub(crate) mod verify;

@@ -1,10 +1,16 @@
-//! Repair: a job folder that lost its head, or indexes, gets them back from what else is stored.
+//! Repair: puts the lost head or the lost indexes of a job folder back.
 //!
-//! The second copies beside the backup files say what the head and the indexes said (see `docs/format.md`, section 15). An index that is
-//! lost with its copy is made again from the headers of frames, as far as the head proves it. Where there is no head and no copy of one,
-//! the indexes alone tell. A loss is one of a machine in a point: what is intact beside it is kept. What nothing proves is left out and
-//! named; nothing is made up, and no data is deleted until the caller asks for it. What a verification would report afterwards is in the
-//! report.
+//! Where the head is intact, or a second copy of it is, that head says which restore points there are:
+//!
+//! - The second copies beside the backup files stand in for a lost head and for lost indexes (`docs/format.md`, section 15).
+//! - An index that is lost together with its second copy is made again from the headers of frames. It counts only if the head
+//!   proves it.
+//!
+//! Without any head, the repair finds the restore points in the indexes alone.
+//!
+//! A repair decides about each machine of each restore point. It keeps what is intact. It leaves out what nothing proves, and names
+//! it in the report. It makes nothing up. It deletes no data unless the caller asks for it. The report also lists the damage that a
+//! verification would find afterwards.
 
 mod described;
 mod keep;
@@ -44,12 +50,17 @@ use crate::recovery::verify::objects;
 use crate::report::{Fault, Loss, Note};
 use crate::{Damage, Error, JobName, OpenRepository, Progress, Result, Side, Silent};
 
-/// A repaired head's number and epoch are by so much above all that were seen. No writer that still works commits so often that it
-/// could come past them: every commit that changes the chain leaves a copy, and those were seen.
+/// The head's number and epoch after a repair exceed the greatest that were seen by these amounts.
+///
+/// A writer that is still at work cannot commit so often that it comes past them: every commit that changes the chain leaves a
+/// second copy of the head, and the repair saw those.
 const NUMBERS_SKIPPED: u64 = 1 << 16;
 const EPOCHS_SKIPPED: u32 = 1 << 10;
 
-/// A repair of a job's folder.
+/// A repair of the folder of a job.
+///
+/// It puts lost heads and indexes back from their second copies, from the headers of frames, or from the indexes alone. It keeps
+/// each machine of each restore point that is intact, and lists the others as [left out](RepairReport::left_out).
 #[derive(Clone)]
 pub struct Repair {
     repository: OpenRepository,
@@ -58,7 +69,7 @@ pub struct Repair {
     progress: Arc<dyn Progress>,
 }
 
-/// What a repaired folder's restore points are told by.
+/// Where a repair learns which restore points the folder has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Basis {
@@ -66,20 +77,20 @@ pub enum Basis {
     Head,
     /// The second copy of the newest head.
     HeadCopy,
-    /// The indexes alone; every block was read and compared with its digest.
+    /// The indexes alone. Every block was read and compared with its digest.
     Indexes,
 }
 
-/// A restore point that a repair could not keep, or a machine of one.
+/// A restore point that a repair could not keep, or one machine of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LeftOut {
-    /// The point's number.
+    /// The number of the restore point.
     pub sequence: Sequence,
-    /// The machine. `None` if the point has no machine left, and is no more.
+    /// The name of the machine. `None` if no machine of the point is left, so that the point no longer exists.
     pub machine: Option<MachineName>,
-    /// What of it is lost, one thing at least. Of a point that is no more, these are the different losses of its machines.
+    /// The losses, at least one. For a point that no longer exists, these are the different losses of its machines.
     pub why: Vec<Loss>,
 }
 
@@ -88,45 +99,51 @@ pub struct LeftOut {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Unneeded {
-    /// Its key.
+    /// The key of the file.
     pub object: Key,
-    /// Its length.
+    /// The length of the file in bytes.
     pub bytes: u64,
 }
 
-/// What a repair found and did; or would do, if it was only planned.
+/// What a repair found and did. A plan says what a repair would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RepairReport {
-    /// What tells the restore points.
+    /// Where the repair learnt which restore points there are.
     pub basis: Basis,
-    /// The newest heads that cannot be read.
+    /// The damaged heads after the newest one that can be read.
     pub damaged_heads: Vec<Key>,
-    /// Objects that were put back from their second copies, or the other way round.
+    /// The keys of objects that were put back from their second copies, and of second copies that were made again.
     pub restored: Vec<Key>,
-    /// Indexes that were lost with their second copies and made again from the headers of frames. Each is what it was, to the last byte: the
-    /// head knows its checksum.
+    /// The keys of indexes that were lost together with their second copies, and were made again from the headers of frames.
+    ///
+    /// Each is the lost index to the last byte, as the head knows its checksum.
     pub salvaged: Vec<Key>,
-    /// Indexes that were written because what restore points stood on is lost: each says what one point says by itself.
+    /// The keys of new indexes. A restore point gets one if it depended on something that is lost. The new index has what is still
+    /// known of the point.
     pub rewritten: Vec<Key>,
-    /// The restore points that the folder has now.
+    /// The numbers of the restore points that the folder has now.
     pub points: Vec<Sequence>,
-    /// Those that it had, and machines of those that it has, that nothing proves any more. Their backup files stay where they are.
+    /// The restore points that could not be kept, and the lost machines of other restore points. Their backup files stay where they
+    /// are.
     pub left_out: Vec<LeftOut>,
-    /// Backup files that hold only what this repair or an earlier one left out. They stay, unless the repair discards them.
+    /// The backup files that hold only what this repair or an earlier one left out. They stay, unless [`Repair::discard`] is on.
     pub unneeded: Vec<Unneeded>,
-    /// What cannot be mended here: what a verification that reads no blocks reports afterwards, and the blocks that are known to be
-    /// damaged. Without heads every block was read; else those that a verification found.
+    /// The damage that a repair cannot mend: what a verification without reading blocks reports afterwards, and the blocks that are
+    /// known to be damaged.
+    ///
+    /// If `basis` is [`Basis::Indexes`], the repair has read every block. Otherwise, earlier verifications have found the damaged
+    /// blocks.
     pub damage: Vec<Damage>,
-    /// What else should be known: indexes that can be assigned to no restore point.
+    /// Remarks, for example about indexes that belong to no restore point.
     pub notes: Vec<Note>,
-    /// The number of the head that was written. `None` if the newest is right.
+    /// The number of the head that was written. `None` if the newest head is right as it is.
     pub head: Option<u64>,
 }
 
 impl LeftOut {
-    /// What of it is lost, in words.
+    /// Returns the losses in words.
     #[must_use]
     pub fn reason(&self) -> String {
         self.why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -134,7 +151,9 @@ impl LeftOut {
 }
 
 impl RepairReport {
-    /// Whether there was nothing to repair; then nothing was written. There may be [`damage`](Self::damage) all the same.
+    /// Returns `true` if there was nothing to repair. Nothing was written then.
+    ///
+    /// There may still be [`damage`](Self::damage).
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.restored.is_empty() && self.salvaged.is_empty() && self.head.is_none()
@@ -142,40 +161,46 @@ impl RepairReport {
 }
 
 impl Repair {
-    /// A repair of the folder of `job`.
+    /// Repairs the folder of `job` in `repository`.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
         Self { repository: repository.clone(), job, discards: false, progress: Arc::new(Silent) }
     }
 
-    /// Lets go of the backup files that hold only what a repair left out ([`RepairReport::unneeded`]). The next run of the job removes them,
-    /// once no reader needs them. What they hold is lost then, even if an index that was lost turns up again.
+    /// Sets whether to discard the backup files that hold only what a repair left out (default: no).
+    ///
+    /// [`RepairReport::unneeded`] lists them. The next run of the job deletes them once no reader needs them. Their blocks are lost
+    /// then, even if a lost index is found again.
     #[must_use]
     pub fn discard(mut self, discards: bool) -> Self {
         self.discards = discards;
         self
     }
 
-    /// Tells `progress` how far it is.
+    /// Reports the progress of the repair to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// What a repair would do. Nothing is written.
+    /// Plans a repair. It writes nothing.
     ///
     /// # Errors
-    /// As for [`Repair::run`], but for those of writing.
+    /// The same as [`Repair::run`], except errors of writing.
     pub fn plan(&self) -> BoxFuture<'_, Result<RepairReport>> {
         within(|error| self.tell(error), self.repair(false))
     }
 
-    /// Repairs the folder. It may be cut off anywhere, and run again; a second run finds nothing to do.
+    /// Repairs the folder.
+    ///
+    /// A repair that was cut off can be run again. After a repair that has ended, another one finds nothing to do.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`] if there is no such folder; [`Error::Busy`] if a run of the job may be at work: the repaired head is
-    /// one that no older writer can commit after; [`Error::Damaged`] if nothing is left to repair from; those of the repository.
+    /// - [`Error::UnknownJob`] if there is no such folder.
+    /// - [`Error::Busy`] if a run of the job may be at work. It could not commit after the repaired head.
+    /// - [`Error::Damaged`] if nothing is left to repair from.
+    /// - Errors of the repository.
     pub fn run(&self) -> BoxFuture<'_, Result<RepairReport>> {
         within(|error| self.tell(error), self.repair(true))
     }
@@ -224,10 +249,10 @@ impl Repair {
             next.retired.extend(discarded.into_iter().map(|(what, bytes)| Retirement::new(since, what, bytes)));
             report.head = Some(next.number);
             if writes {
-                // As every writer, it commits no chain but one that was opened as a reader opens it.
+                // As every writer, a repair commits only a chain that it has opened as a reader opens it.
                 (next.chain, next.files) = prove(&survey, &target).await?.into_parts();
                 survey.refuse_newer_heads().await?;
-                // First, as every writer does: a chain that is committed has a second copy.
+                // The second copy is written first, as every writer does it. So each committed chain has one.
                 put_head_copy(&self.repository, &layout, &next).await?;
                 survey.heads.commit(&next).await?;
             }
@@ -249,7 +274,8 @@ impl Repair {
         Ok(report)
     }
 
-    /// What the folder is to become, and what should be known of it. Indexes that are merely lost are put back on the way, if it `writes`.
+    /// Returns what the folder is to become, and notes about it. If it `writes`, it also puts back indexes whose second copy is
+    /// there.
     async fn target(&self, survey: &Survey, writes: bool, mended: &mut Mended) -> Result<(Target, Vec<Note>)> {
         let progress = self.progress.as_ref();
         let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED).ok_or_else(|| used_up(&self.job, "epochs"))?;
@@ -279,14 +305,15 @@ impl Repair {
         Ok((target, rebuilt.unreadable.into_iter().map(|why| Note::IndexUnassigned { why }).collect()))
     }
 
-    /// The blocks of kept points that are known to be damaged. What this repair found itself is noted, if it `writes`, so that the next
-    /// copy brings it again.
+    /// Returns the blocks of kept points that are known to be damaged.
+    ///
+    /// If it `writes`, it adds those that this repair found to the verification notes, so that the next copy brings them again.
     async fn known_damage(&self, survey: &Survey, target: &Target, is_mended: bool, writes: bool) -> Result<Vec<Flaw>> {
         let before = VerificationNotes::load(&self.repository, &survey.layout, target.head.folder).await?;
         let mut damaged: Vec<Flaw> = target.flaws.clone();
         let found = damaged.iter().map(|flaw| (place(&flaw.block), flaw.block.at.digest));
         let mut noted = match target.basis {
-            // All blocks were read.
+            // All blocks were read, so older notes say nothing more.
             Basis::Indexes => VerificationNotes::default(),
             Basis::Head | Basis::HeadCopy => before.clone(),
         };
@@ -309,7 +336,7 @@ impl Repair {
         Ok(damaged)
     }
 
-    /// The repaired head, whose chain is yet to be proven: no writer that was at work can commit after it.
+    /// Returns the repaired head. Its chain is yet to be proven. No writer that was at work can commit after it.
     fn successor(&self, survey: &Survey, head: &Head) -> Result<Head> {
         let mut head = head.clone();
         let number = survey.number_max.checked_add(NUMBERS_SKIPPED);
@@ -317,19 +344,19 @@ impl Repair {
         let epoch = survey.epoch_max.checked_add(EPOCHS_SKIPPED);
         let epoch = epoch.ok_or_else(|| used_up(&self.job, "epochs"))?;
         if survey.newest().is_some_and(|newest| newest.commit == head.commit) {
-            // What the newest head or its copy says has happened, whether its writer knows or not.
+            // A commit has happened if the newest head or its copy says so, whether its writer knows that or not.
             head.ancestry.insert(0, head.commit);
         }
         (head.number, head.boundary, head.epoch) = (number, number - 1, epoch);
-        // Nor is any still in the middle of writing into a file that a merge will write into.
+        // No such writer may still write into a file that a merge will write into.
         head.sealed_epoch = survey.epoch_max;
         head.commit = CommitId::new(random_bytes()?);
         head.lease = None;
-        // What it knows of the time is no more than the chain tells: a clock that is wrong is judged by the next run.
+        // The head keeps the time that the chain knows. If the clock is wrong, the next run finds out.
         Ok(head)
     }
 
-    /// Returns once no writer can be at work, as far as it can be known.
+    /// Returns when no writer can be at work, as far as that can be known.
     async fn wait_for_lease(&self, survey: &Survey) -> Result<()> {
         let Some(lease) = survey.newest().and_then(|head| head.lease.as_ref()) else { return Ok(()) };
         let is_free = match life_of(&lease.holder) {

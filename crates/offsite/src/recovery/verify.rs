@@ -1,4 +1,4 @@
-//! Verifying: is everything there that the restore points need, and is it intact?
+//! Verifying: whether everything that the restore points need is there and intact.
 
 pub(crate) mod objects;
 
@@ -23,6 +23,10 @@ use crate::teller::Control;
 use crate::{Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 /// A verification of a job's restore points.
+///
+/// It checks that all heads, indexes and backup files of the job are there, readable, and as long as they must be. It can also
+/// [read blocks](Self::read_data). The verification notes keep what it finds, so the next run of the job puts missing and damaged
+/// blocks back.
 #[derive(Clone)]
 pub struct Verify {
     repository: OpenRepository,
@@ -34,8 +38,7 @@ pub struct Verify {
 }
 
 impl Verify {
-    /// Looks whether all heads, indexes and files of `job` are there, readable, and as long as they must be. Blocks of files that are
-    /// missing or cut off are remembered, so that the next run puts them back.
+    /// Verifies `job` in `repository`. By default it reads no blocks.
     #[must_use]
     pub fn new(repository: &OpenRepository, job: JobName) -> Self {
         Self {
@@ -48,50 +51,58 @@ impl Verify {
         }
     }
 
-    /// Also reads blocks and compares them with their digests: every one, or as many as the [budget](Verify::budget_bytes) allows.
+    /// Sets whether to read blocks and compare them with their digests (default: no).
+    ///
+    /// It reads every block, or as many as the [budget](Self::budget_bytes) allows.
     #[must_use]
     pub fn read_data(mut self, read_data: bool) -> Self {
         self.read_data = read_data;
         self
     }
 
-    /// Reads blocks as well, but no more than about so many bytes of them, with [`Verify::read_data`] or without: it goes on where the verification before it ended, and starts
-    /// over when it has read all. Blocks that come to be written meanwhile are read in this pass or in the next one.
+    /// Sets about how many bytes of blocks to read. It reads blocks then even if [`Verify::read_data`] is off.
+    ///
+    /// Each verification continues where the one before it ended. When all blocks have been read, the next one starts over. Blocks
+    /// that are written meanwhile are read in this pass or in the next one.
     #[must_use]
     pub fn budget_bytes(mut self, bytes: u64) -> Self {
         self.budget_bytes = Some(bytes);
         self
     }
 
-    /// Tells `progress` how far it is.
+    /// Reports the progress of the verification to `progress`.
     #[must_use]
     pub fn progress(mut self, progress: Arc<dyn Progress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Lets the block data of the verification through `gate`. [`Gate`] says what is kept when it ends there.
+    /// Passes the block data of the verification through `gate`.
+    ///
+    /// [`Gate`] says what is kept when it ends the verification.
     #[must_use]
     pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = gate;
         self
     }
 
-    /// Verifies. Damage is a finding, not an error.
+    /// Verifies the restore points. Damage is in the report, and is not an error.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`]; [`Error::Damaged`] if no head can be read; those of the repository.
+    /// - [`Error::UnknownJob`] if the repository does not have the job.
+    /// - [`Error::Damaged`] if no head can be read.
+    /// - Errors of the repository.
     pub fn run(&self) -> BoxFuture<'_, Result<VerifyReport>> {
         self.run_through(self.gate.as_ref())
     }
 
-    /// As [`Verify::run`], through this gate.
+    /// The same as [`Verify::run`], but the block data passes through this gate.
     pub(crate) fn run_through<'a>(&'a self, gate: &'a dyn Gate) -> BoxFuture<'a, Result<VerifyReport>> {
         let tell = |error: Error| error.on(Side::Source).at(|| self.repository.located()).in_job(&self.job);
         within(tell, async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
             let result = self.run_pinned(&folder, gate).await;
-            // Without a pin, or after the pin was lost, what is missing may have been let go meanwhile.
+            // Without a pin, or after the pin was lost, missing objects may have been released meanwhile.
             let is_held = match &pin {
                 Some(pin) => pin.is_held().await,
                 None => false,
@@ -127,23 +138,25 @@ impl Verify {
             }
         }
         report.blocks = blocks.len() as u64;
-        // What is gone was reported with its file.
+        // Blocks that are gone were reported with their file.
         let lost = VerificationNotes { cut, ..VerificationNotes::default() };
         let (there, gone): (Vec<_>, Vec<_>) = blocks.into_values().partition(|block| !lost.is_cut_off(&block.at));
         let needed: BTreeSet<ObjectId> = gone.iter().map(|block| block.at.file).collect();
         let cut = lost.cut.into_iter().filter(|(file, _)| needed.contains(file)).collect();
         let found = VerificationNotes { cut, indexes: unread, ..VerificationNotes::default() };
         self.read(folder, &states, there, found, &mut report, gate).await?;
-        // A copy that is no newer than the head that was read tells nothing.
+        // A second copy of a head counts only if it is newer than the head that was read.
         let copy = copy.filter(|copy| *copy > folder.head().number);
         report.notes.extend(objects::newer_copy(&heads, folder.layout(), copy).await?);
         report.duration = start.elapsed();
         Ok(report)
     }
 
-    /// Reads as many of the blocks that are `there`, in the order of their places, as the budget allows, if any are to be read, and
-    /// remembers that beside what else was `found`. Frames that were damaged and are not read now are damaged still, as long as a point has
-    /// them, or may have them: while an index cannot be read, nobody knows.
+    /// Reads the blocks of `there` that are due, and stores the verification notes with what else was `found`.
+    ///
+    /// The blocks are read in the order of their places, and only as many as the budget allows. A frame that was damaged before and
+    /// is not read now stays in the notes while a point has it. It also stays while an index cannot be read, as nobody knows which
+    /// frames that index needs.
     async fn read(
         &self,
         folder: &JobFolder,
@@ -174,7 +187,7 @@ impl Verify {
         report.is_stopped = !not_read.is_empty();
         report.bytes_read = bytes_of(read);
         report.bytes_left = bytes_of(&left) + bytes_of(not_read);
-        // The next verification goes on with the first block that was not read.
+        // The next verification continues with the first block that was not read.
         let next = not_read.first().map_or(next, |block| Some(place(block)));
         left.splice(0..0, not_read.iter().cloned());
         report.damage.extend(objects::blocks(folder.layout(), folder.chain(), &flaws, states)?);
@@ -193,7 +206,7 @@ impl Verify {
         Ok(())
     }
 
-    /// Reads every index. Returns the states of the points that stand on intact ones, and the indexes that cannot be read.
+    /// Reads every index. Returns the states of the points with intact indexes, and the indexes that cannot be read.
     async fn verify_indexes(
         &self,
         folder: &JobFolder,
@@ -229,7 +242,7 @@ impl Verify {
         let mut states: BTreeMap<Sequence, BlockMap> = BTreeMap::new();
         for point in chain.all() {
             let below = chain.steps_to(point.sequence).unwrap_or_default();
-            // The state of the point before the last step is mostly known already.
+            // The state of the point before the last step is known already in most cases.
             let known = below.iter().rposition(|step| states.contains_key(&step.sequence));
             let start = known.and_then(|position| states.get(&below[position].sequence)).cloned();
             let rest = &below[known.map_or(0, |position| position + 1)..];
@@ -255,7 +268,7 @@ impl Verify {
         Ok((states.into_iter().collect(), unread))
     }
 
-    /// Reads the second copy of every index. One that is lost touches nothing as long as the index is there.
+    /// Reads the second copy of every index. A lost copy touches no restore point as long as the index is there.
     async fn verify_copies(&self, folder: &JobFolder, report: &mut VerifyReport) -> Result<()> {
         for reference in folder.chain().indexes() {
             let key = folder.layout().index_second_copy(reference.id)?;
@@ -288,21 +301,21 @@ impl std::fmt::Debug for Verify {
     }
 }
 
-/// The blocks of a pass over all of them, in the order of their places.
+/// How one verification shares the blocks of a pass with the others, in the order of their places.
 #[derive(Default)]
 struct Share {
-    /// Those that earlier verifications of the pass have read.
+    /// The blocks that earlier verifications of the pass have read.
     read_before: Vec<Wanted>,
     due: Vec<Wanted>,
-    /// Those for the next ones.
+    /// The blocks that are left for the next verifications.
     left: Vec<Wanted>,
 }
 
 impl Share {
-    /// From `next` on as many blocks are due as there are bytes for, but one at least, so that each pass ends.
+    /// Takes blocks from `next` on, as many as there are `bytes` for. It takes at least one, so that each pass ends.
     fn of(mut blocks: Vec<Wanted>, next: Option<Place>, bytes: u64) -> Self {
         let start = next.map_or(0, |next| blocks.partition_point(|block| place(block) < next));
-        // If all from there on is gone, the pass is over.
+        // If there are no blocks from there on, the pass is over.
         let start = if start == blocks.len() { 0 } else { start };
         let (mut end, mut budget) = (start, bytes);
         for block in &blocks[start..] {

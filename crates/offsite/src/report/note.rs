@@ -73,11 +73,6 @@ pub enum Note {
     Stopped,
     /// It is unknown what an interval did. Its runner ended before the post-job activities were done.
     EndUnknown,
-    /// A chosen machine could not be copied.
-    NotCopied {
-        /// The reason.
-        why: ErrorSummary,
-    },
     /// A machine has restore points with a date after the present. They are not copied before that date.
     FutureDated {
         /// The name of the machine.
@@ -276,7 +271,6 @@ impl fmt::Display for Note {
             Self::EndUnknown => {
                 formatter.write_str("what it did is not known: its runner ended before what comes after it was done")
             }
-            Self::NotCopied { why } => why.fmt(formatter),
             Self::FutureDated { machine, earliest } => write!(
                 formatter,
                 "{machine}: newer restore points are dated in the future, from {earliest} on, and are not copied until then"

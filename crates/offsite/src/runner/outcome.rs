@@ -195,8 +195,14 @@ fn reason(absence: phase::Absence, known: Option<&MachineOutcome>) -> Reason {
         phase::Absence::Missing => Reason::Missing,
         phase::Absence::NotSelected => Reason::NotSelected,
         phase::Absence::NotCommitted => Reason::NotCommitted,
-        // Includes absences of other versions of the state machine.
-        _ => Reason::NotStarted,
+        // What keeps a machine from being taken is known to the engine alone. Includes absences of other versions of the state
+        // machine.
+        _ => match known {
+            Some(MachineOutcome::Absent {
+                why: why @ (Reason::OtherBlockSize { .. } | Reason::OtherOrigin { .. } | Reason::Failed(_)),
+            }) => why.clone(),
+            _ => Reason::NotStarted,
+        },
     }
 }
 
@@ -292,6 +298,11 @@ mod tests {
                 MachineOutcome::Absent { why: Reason::FutureDated { earliest } },
                 phase::Outcome::Absent(phase::Absence::FutureDated),
                 MachineOutcome::Absent { why: Reason::FutureDated { earliest } },
+            ),
+            (
+                MachineOutcome::Absent { why: why.clone() },
+                phase::Outcome::Absent(phase::Absence::NotStarted),
+                MachineOutcome::Absent { why: why.clone() },
             ),
             (
                 MachineOutcome::Incomplete {

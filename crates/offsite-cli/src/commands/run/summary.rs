@@ -1,4 +1,4 @@
-//! What came of a run, in words.
+//! Describes the result of a run.
 
 use offsite::report::{MachineOutcome, Reason, SyncReport};
 use offsite::runner::{CopyRun, Incident};
@@ -7,7 +7,7 @@ use offsite::{MachineName, RunPlan};
 use crate::commands::{planned, planned_line, transform_lines};
 use crate::{render, words};
 
-/// What was done.
+/// Says what was done.
 pub(super) fn summary(report: &CopyRun) -> String {
     let mut text: String = report.syncs.iter().map(|sync| copied(report.job.as_str(), sync)).collect();
     let what = match report.failure() {
@@ -26,7 +26,7 @@ pub(super) fn summary(report: &CopyRun) -> String {
     text
 }
 
-/// What failed, in order and each once.
+/// Returns the failures in order, each once.
 pub(super) fn failures(report: &CopyRun) -> Vec<&str> {
     let noted = report.result.incidents.iter().filter_map(|incident| match incident {
         Incident::Failed { why, .. } => Some(why.text.as_str()),
@@ -42,7 +42,7 @@ pub(super) fn failures(report: &CopyRun) -> Vec<&str> {
     failures
 }
 
-/// A restore point that was made.
+/// Describes a restore point that was made.
 fn copied(job: &str, sync: &SyncReport) -> String {
     let kind = if sync.full { "full" } else { "increment" };
     let machines: Vec<String> = sync.machines.iter().map(|machine| machine.name.to_string()).collect();
@@ -60,7 +60,7 @@ fn copied(job: &str, sync: &SyncReport) -> String {
     )
 }
 
-/// What would be done.
+/// Says what would be done.
 pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
     let mut text = match &plan.sync {
         None => format!("{name}: nothing new in the source\n"),
@@ -83,7 +83,7 @@ pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
     text + &warnings(&words::notes(&plan.notes, &plan.doubts))
 }
 
-/// What is to be known of machines that are not, or would not be, as they should be, a line each.
+/// Describes the machines that are not as they should be, or would not be, one per line.
 fn machine_lines<'a>(machines: impl Iterator<Item = (&'a MachineName, &'a MachineOutcome)>) -> String {
     let line = |(name, outcome): (&MachineName, &MachineOutcome)| {
         let waiting = match outcome {

@@ -1,14 +1,14 @@
-//! A simulated life, drawn in the terminal: a line a restore point, a column a run.
+//! Draws a simulated life in the terminal: a line for each restore point, a column for each run.
 
 use offsite::model::Timestamp;
 
 use super::life::{Drawable, State, names};
 use crate::render;
 
-/// The widest that lives are drawn.
+/// The largest number of columns.
 const COLUMNS_MAX: usize = 72;
 
-/// The drawing.
+/// Returns the drawing.
 pub(super) fn draw(life: &Drawable) -> String {
     let times = columns(life);
     let names = names(&life.rows);
@@ -21,7 +21,7 @@ pub(super) fn draw(life: &Drawable) -> String {
     text.push_str(&format!("{:width$}  {first}{}{last}\n", "", " ".repeat(gap)));
     for (row, name) in life.rows.iter().zip(&names) {
         let cell = |time: &Timestamp| match row.at(*time) {
-            // Not yet, and no more.
+            // The point does not exist yet, or no longer.
             None => ' ',
             Some(State::Increment) => '\u{2500}',
             Some(State::Full) => '\u{2588}',
@@ -41,7 +41,7 @@ pub(super) fn draw(life: &Drawable) -> String {
     text
 }
 
-/// The moments whose states are drawn: each run, or as many moments of the same distance as there is room for.
+/// Returns the times that are drawn: each run, or as many evenly spaced times as there is room for.
 fn columns(life: &Drawable) -> Vec<Timestamp> {
     if (1..=COLUMNS_MAX).contains(&life.runs.len()) {
         return life.runs.clone();

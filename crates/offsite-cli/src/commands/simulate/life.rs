@@ -7,10 +7,11 @@ use offsite::model::Timestamp;
 use offsite::retention::Flags;
 use offsite::retention::Simulation;
 
-/// So many points are drawn; of more, first those go that never carried a flag and are gone, then the oldest.
+/// The largest number of points that are drawn. If there are more, it leaves out first those that are gone and never carried a
+/// flag, and then the oldest.
 const ROWS_MAX: usize = 120;
 
-/// What a point is.
+/// The kind of a point at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Increment,
@@ -23,14 +24,14 @@ pub(super) enum State {
 pub(super) struct Row {
     pub(super) time: Timestamp,
     pub(super) flags: Flags,
-    /// What it is, from the run at that time on.
+    /// The kinds of the point, each from the run at that time on.
     pub(super) states: Vec<(Timestamp, State)>,
-    /// The run in which it went.
+    /// The run in which the point went. `None` if it is still there.
     pub(super) gone: Option<Timestamp>,
 }
 
 impl Row {
-    /// What it is after the run at `time`, if it is there.
+    /// Returns the kind of the point after the run at `time`. `None` if it is not there.
     pub(super) fn at(&self, time: Timestamp) -> Option<State> {
         if self.gone.is_some_and(|gone| gone <= time) {
             return None;
@@ -44,7 +45,7 @@ impl Row {
 pub(super) struct Life {
     rows: BTreeMap<Timestamp, Row>,
     gone: Vec<Row>,
-    /// The times of the runs, as long as they are few enough to be drawn one by one.
+    /// The times of the runs, while they are few enough to be drawn one by one.
     pub(super) runs: Vec<Timestamp>,
     pub(super) first: Option<Timestamp>,
     pub(super) last: Option<Timestamp>,
@@ -52,7 +53,7 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Takes in what is there after the run at `time`.
+    /// Adds the points that are there after the run at `time`.
     pub(super) fn add(&mut self, time: Timestamp, simulation: &Simulation) {
         self.first.get_or_insert(time);
         self.last = Some(time);
@@ -80,7 +81,7 @@ impl Life {
         }
     }
 
-    /// Leaves out points that are gone, until there are no more than that.
+    /// Leaves out points that are gone, until at most `rows_max` are left.
     fn thin_out(&mut self, rows_max: usize) {
         let count = self.gone.len();
         if self.gone.len() > rows_max {
@@ -91,7 +92,7 @@ impl Life {
         self.left_out += (count - self.gone.len()) as u64;
     }
 
-    /// The points to draw, oldest first, and how many are left out.
+    /// Returns the points to draw, the oldest first, and how many are left out.
     pub(super) fn finish(mut self) -> Drawable {
         self.thin_out(ROWS_MAX.saturating_sub(self.rows.len()));
         let mut rows: Vec<Row> = self.gone.into_iter().chain(self.rows.into_values()).collect();
@@ -103,18 +104,18 @@ impl Life {
     }
 }
 
-/// What is drawn.
+/// The lives to draw.
 #[derive(Debug)]
 pub(super) struct Drawable {
     pub(super) rows: Vec<Row>,
-    /// The times of the runs; none, if they are too many to be drawn one by one.
+    /// The times of the runs. It is empty if they are too many to be drawn one by one.
     pub(super) runs: Vec<Timestamp>,
-    /// The first and the last run.
+    /// The first and the last run. `None` if there was no run.
     pub(super) ends: Option<(Timestamp, Timestamp)>,
     pub(super) left_out: u64,
 }
 
-/// A point's date and, where the dates of its neighbours are the same, its time.
+/// Returns the dates of points, with the time if a neighbour has the same date.
 pub(super) fn names(rows: &[Row]) -> Vec<String> {
     let text = |row: &Row| row.time.to_string();
     let is_same = |pair: &[Row]| text(&pair[0]).get(..10) == text(&pair[1]).get(..10);

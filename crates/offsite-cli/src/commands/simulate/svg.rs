@@ -1,4 +1,4 @@
-//! A simulated life as an SVG picture: a bar a restore point, over time.
+//! Draws a simulated life as an SVG picture: a bar for each restore point, over time.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ const ROW: f64 = 16.0;
 const BAR: f64 = 10.0;
 const TICKS: i64 = 6;
 
-/// Tier names as [`offsite::retention::Flags::names`] has them, with their colours.
+/// The names of tiers as in [`offsite::retention::Flags::names`], with their colours.
 const TIERS: [(&str, &str); 4] =
     [("weekly", "#0f766e"), ("monthly", "#b45309"), ("quarterly", "#7c3aed"), ("yearly", "#be123c")];
 
@@ -23,10 +23,10 @@ const STYLE: &str = "text{font:12px system-ui,'Segoe UI','DejaVu Sans',sans-seri
 .badge{fill:#fff;font-size:9px;font-weight:700;text-anchor:middle}.end{text-anchor:end}.middle{text-anchor:middle}\
 .increment{fill:#93c5fd}.full{fill:#1d4ed8}.archive{fill:#f59e0b}.grid{stroke:#e5e7eb}.now{stroke:#9ca3af;stroke-dasharray:3 3}";
 
-/// The picture. Its colours have a legend, and each bar a tooltip.
+/// Returns the picture. Its colours have a legend, and each bar has a tooltip.
 pub(super) fn svg(life: &Drawable) -> String {
     let mut picture = Picture { text: String::new(), ends: life.ends };
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     let _ = picture.draw(life);
     picture.text
 }
@@ -118,7 +118,7 @@ impl Picture {
                 State::Archive => ("archive", "archive"),
             };
             let x = self.x(*from);
-            // What is there now is seen, though it began just now.
+            // A point that has just begun is drawn wide enough to be seen.
             end = self.x(until).max(x + 3.0);
             writeln!(
                 self.text,

@@ -1,4 +1,4 @@
-//! `offsite status --check`: the answer as monitoring plugins give it.
+//! `offsite status --check`: the answer in the form of monitoring plugins.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::error_text::one_line;
 use crate::status::{Failure, Status};
 use crate::{json, print, render};
 
-/// How bad it is. The numbers are the exit statuses of plugins.
+/// The severity of a problem. The numbers are the exit statuses of plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Severity {
     Warning = 1,
@@ -24,7 +24,7 @@ impl Severity {
         }
     }
 
-    /// What is told first: that something is wrong is worse than that something is not known.
+    /// The order of problems: something wrong comes before something unknown.
     const fn rank(self) -> u8 {
         match self {
             Self::Critical => 2,
@@ -34,7 +34,7 @@ impl Severity {
     }
 }
 
-/// What is not as it should be, the worst first.
+/// The problems, the worst first.
 pub(super) struct Check(Vec<(Severity, String)>);
 
 impl Check {
@@ -74,7 +74,7 @@ fn job_problems(found: &Found, job: &Job) -> Vec<(Severity, String)> {
     let mut problems = Vec::new();
     if let Some(max_age) = job.max_age {
         let lines = render::overdue(&job.overdue(found.now), max_age, found.now);
-        // As one reads it, without the columns of a summary.
+        // The words without the columns of a summary.
         let words = |line: String| line.split_whitespace().collect::<Vec<_>>().join(" ");
         problems.extend(lines.into_iter().map(|line| (Severity::Critical, words(line))));
     }
@@ -101,7 +101,7 @@ fn job_problems(found: &Found, job: &Job) -> Vec<(Severity, String)> {
     problems
 }
 
-/// Prints what a plugin prints: one line that says it all, then a line for each problem.
+/// Prints the answer of a plugin: one line that says everything, then a line for each problem.
 pub(super) fn answer(found: &Found, is_json: bool) -> Result<Status, Failure> {
     let check = Check::of(found);
     if is_json {
@@ -122,7 +122,7 @@ pub(super) fn answer(found: &Found, is_json: bool) -> Result<Status, Failure> {
     Ok(check.status())
 }
 
-/// Prints that nothing can be told.
+/// Prints that nothing is known.
 pub(super) fn unknown(failure: &Failure) -> Result<Status, Failure> {
     print::line(format_args!("OFFSITE UNKNOWN: {}", one_line(failure.text())));
     Ok(Status::Check(Severity::Unknown as u8))

@@ -1,4 +1,4 @@
-//! What an import will store, without doing it.
+//! Plans an import.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,37 +19,40 @@ use crate::report::ExportedMachine;
 use crate::seams::blocking;
 use crate::{Error, Result};
 
-/// What an export holds, and what importing it would store.
+/// What an export contains, and what its import will store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImportPlan {
-    /// The job that it was exported from, as it says itself.
+    /// The name of the job that was exported, as the export says.
     pub job: String,
-    /// The number that the restore point had there.
+    /// The number of the restore point in that job.
     pub exported: Sequence,
-    /// The number that it gets here.
+    /// The number that the restore point gets here.
     pub sequence: Sequence,
-    /// Its time.
+    /// The time of the restore point.
     pub time: Timestamp,
-    /// The machines, by name, each with the restore point of the other job that its state was taken from.
+    /// The machines, sorted by name, each with the restore point of the exported job that its state was taken from.
     pub machines: Vec<ExportedMachine>,
-    /// The length of the export.
+    /// The length of the export in bytes.
     pub bytes: u64,
-    /// What is read of the backup file in the export, and written here.
+    /// The cost: what is read of the backup file in the export, and what is written here.
     pub cost: Cost,
-    /// The room that it needs, and that there is: without enough of it, it is not begun.
+    /// The space that the import needs, and the space that there is. An import does not begin without enough space.
     pub room: Room,
 }
 
 impl Import {
-    /// What [`Import::run`] would store at `now` of what `reader` has from where it stands. It reads header, index and end of the
-    /// export and none of its blocks, and writes nothing.
+    /// Plans an import of the export that `reader` returns from its current position.
     ///
-    /// The plan skips the blocks, so it takes what can seek: a file. What comes in a pipe is gone once it was read; save it to plan its
-    /// import. Damaged blocks only the import finds.
+    /// It reads the header, the index and the end of the export, and none of its blocks. So it does not find damaged blocks. It
+    /// writes nothing.
+    ///
+    /// It skips the blocks, so `reader` must be able to seek, as a file can. To plan the import of an export that comes through a
+    /// pipe, save it to a file first.
     ///
     /// # Errors
-    /// As for [`Import::run`], but for reading blocks and for writing. Whether there is room is in [`ImportPlan::room`], and no error.
+    /// The same as [`Import::run`], except errors of reading blocks and of writing. A lack of space is no error here: see
+    /// [`ImportPlan::room`].
     pub fn plan(&self, reader: impl Read + Seek + Send + 'static, now: Timestamp) -> BoxFuture<'_, Result<ImportPlan>> {
         let reader = Shared(Arc::new(Mutex::new(reader)));
         within(|error| self.tell(error), async move {
@@ -78,8 +81,8 @@ impl Import {
     }
 }
 
-/// Holds that an export whose start has `start_bytes` has its end where that must be, and nothing after it. Returns the length of the
-/// export.
+/// Checks that the export ends where it must end, and that nothing follows. Its start has `start_bytes`. Returns the length of the
+/// export in bytes.
 async fn end<R: Read + Seek + Send + 'static>(
     reader: Shared<R>,
     header: &ExportHeader,
@@ -99,7 +102,7 @@ async fn end<R: Read + Seek + Send + 'static>(
     Ok(bytes)
 }
 
-/// A reader in two hands: one reads, the other seeks.
+/// A reader that two owners share: one reads, the other seeks.
 struct Shared<R>(Arc<Mutex<R>>);
 
 impl<R> Clone for Shared<R> {

@@ -1,23 +1,23 @@
-//! What is tried with an image.
+//! The cases for images.
 
 use std::ops::Range;
 
 use super::{CaseReport, Numbers, Report, Seen, case, compare};
 use crate::image::DiskImage;
 
-/// Places that are tried at random.
+/// The number of random places that are tested.
 const TRIES: usize = 200;
 const THREADS: usize = 4;
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Tries an image that is to hold `content`. It must not change meanwhile. Blocks.
+/// Tests an image against its expected `content`. The image must not change meanwhile. This call blocks.
 #[must_use]
 pub fn check_image(image: &dyn DiskImage, content: &[u8]) -> Report {
     let mut cases = vec![case("size", size(image, content))];
-    // Whatever lies beyond the disk is not to be asked for.
+    // No case may read beyond the end of the disk.
     if image.size_bytes() == content.len() as u64 && !content.is_empty() {
         cases.extend(reading(image, content));
-        // As the next run of a job does.
+        // The next run of a job does the same.
         cases.push(case("read again", whole(image, content).and_then(|()| settle(image))));
     }
     Report { location: image.location(), cases }
@@ -42,7 +42,7 @@ fn size(image: &dyn DiskImage, content: &[u8]) -> Seen {
     Err(format!("it says {} and then {} bytes, and has {}", sizes[0], sizes[1], content.len()))
 }
 
-/// The range that the image tells for `from`, if that may be.
+/// Returns the range that the image tells for `from`. Fails if the contract does not allow it.
 fn next(image: &dyn DiskImage, content: &[u8], from: usize) -> Result<Option<Range<usize>>, String> {
     let told = image.next_data(from as u64).map_err(|error| format!("next_data({from}): {error}"))?;
     let zeros_end = match &told {

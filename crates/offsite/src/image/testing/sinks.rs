@@ -1,4 +1,4 @@
-//! What is tried with sinks.
+//! The cases for sinks.
 
 use std::fmt;
 use std::io;
@@ -7,20 +7,20 @@ use std::ops::Range;
 use super::{CaseReport, Numbers, Report, Seen, case, compare};
 use crate::image::DiskSink;
 
-/// The pieces in which a restore writes, but for a disk's last.
+/// The length of the pieces in which a restore writes, in bytes. The last piece of a disk may be shorter.
 const BLOCK_BYTES: usize = 256 << 10;
-/// Sizes that are tried: a byte, parts of sectors, less than a block, a block, and blocks with a part of one.
+/// The tested sizes of disks in bytes: one byte, parts of sectors, less than a block, a block, and blocks with a part of one.
 const SIZES: [usize; 6] = [1, 513, 4_096, BLOCK_BYTES, 3 * BLOCK_BYTES + 777, 9 * BLOCK_BYTES + 4_096];
 const THREADS: usize = 4;
 
-/// A new sink, and how to read what it holds once it is finished.
+/// A new sink, and a way to read what it holds once it is finished.
 pub struct TriedSink {
     sink: Box<dyn DiskSink>,
     read_back: Box<dyn FnOnce() -> io::Result<Vec<u8>>>,
 }
 
 impl TriedSink {
-    /// A sink; `read_back` gives all of its disk.
+    /// A sink to test. `read_back` returns the content of its disk.
     #[must_use]
     pub fn new(sink: impl DiskSink + 'static, read_back: impl FnOnce() -> io::Result<Vec<u8>> + 'static) -> Self {
         Self { sink: Box::new(sink), read_back: Box::new(read_back) }
@@ -33,7 +33,7 @@ impl fmt::Debug for TriedSink {
     }
 }
 
-/// Tries sinks that `make` makes, each for a disk of so many bytes: at most some megabytes. Blocks.
+/// Tests the sinks that `make` returns. `make` gets the size of the disk in bytes, at most some megabytes. This call blocks.
 pub fn check_sink(mut make: impl FnMut(u64) -> io::Result<TriedSink>) -> Report {
     let mut location = String::new();
     let cases: [(&'static str, Writing); 6] = [
@@ -63,7 +63,7 @@ type Writing = fn(&dyn DiskSink, &Disk) -> io::Result<()>;
 /// A disk with data and zeros.
 struct Disk {
     content: Vec<u8>,
-    /// Whether its blocks are data, by number.
+    /// Whether each block is data, by its number.
     is_data: Vec<bool>,
 }
 
@@ -79,7 +79,7 @@ impl Disk {
         Self { content, is_data }
     }
 
-    /// The ranges of the blocks that are data.
+    /// Returns the ranges of the blocks that are data.
     fn blocks(&self) -> impl DoubleEndedIterator<Item = Range<usize>> + Clone {
         self.ranges(true)
     }
@@ -123,7 +123,7 @@ fn at_once(sink: &dyn DiskSink, disk: &Disk) -> io::Result<()> {
     })
 }
 
-/// Each block in pieces that end anywhere, and zeros, where there are some, in such pieces.
+/// Writes each block in pieces that end anywhere. Writes zeros in such pieces, too.
 fn odd(sink: &dyn DiskSink, disk: &Disk) -> io::Result<()> {
     let mut numbers = Numbers(disk.content.len() as u64);
     for (ranges, is_data) in [(disk.ranges(true).collect::<Vec<_>>(), true), (disk.ranges(false).collect(), false)] {

@@ -43,10 +43,7 @@ impl CopyJob {
             writer.select(&selected);
             return match failure {
                 Some(error) if !outcome.machines.iter().any(is_fine) => Err(error),
-                failure => {
-                    outcome.notes.extend(failure.as_ref().map(|error| Note::NotCopied { why: error.into() }));
-                    Ok(outcome)
-                }
+                _ => Ok(outcome),
             };
         };
         Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?.require(&self.target)?;
@@ -55,8 +52,6 @@ impl CopyJob {
         writer.select(&selected);
         outcome.machines.sort_by(|left, right| left.name.cmp(&right.name));
         let is_all_lost = !outcome.machines.iter().any(is_fine);
-        let untold = failure.as_ref().filter(|_| !is_all_lost);
-        outcome.notes.extend(untold.map(|error| Note::NotCopied { why: error.into() }));
         match (copied.ending, copied.damage.or(failure)) {
             (Ending::Failed(error), _) => Err(error),
             (Ending::Done, Some(error)) if is_all_lost => Err(error),

@@ -29,12 +29,12 @@ pub(super) struct Described {
 /// The indexes of a folder.
 pub(super) struct All {
     pub(super) indexes: BTreeMap<ObjectId, Described>,
-    /// Those of which not even that can be read, each with what is wrong.
+    /// The indexes that do not even tell their point, each with what is wrong.
     pub(super) unreadable: Vec<IndexLoss>,
 }
 
 impl All {
-    /// Of each index it or its second copy, whichever is better.
+    /// Reads all indexes. Of each index and its second copy, the better one counts.
     pub(super) async fn of(survey: &Survey) -> Result<Self> {
         let mut all = Self { indexes: BTreeMap::new(), unreadable: Vec::new() };
         for id in &survey.indexes {
@@ -46,12 +46,12 @@ impl All {
         Ok(all)
     }
 
-    /// Leaves out what belongs to another folder, put there by hand, or has blocks of another size.
+    /// Leaves out indexes of another folder, which were put here by hand, and indexes with another block size.
     pub(super) fn retain(&mut self, folder: FolderId, block_size: BlockSize) {
         self.indexes.retain(|_, index| index.folder == folder && index.block_size == block_size);
     }
 
-    /// What they say.
+    /// Returns the readings of all indexes.
     pub(super) fn readings(&self) -> Readings {
         let mut readings = Readings::default();
         for described in self.indexes.values() {
@@ -60,12 +60,13 @@ impl All {
         readings
     }
 
-    /// Of each number the point that the newest index describes: ids ascend, so that is what the last operation on the point wrote.
+    /// Returns the points that the newest indexes describe, one for each number. Ids ascend, so the last operation on a point wrote
+    /// its newest index.
     pub(super) fn newest(&self, is_eligible: impl Fn(&RestorePoint) -> bool) -> Vec<RestorePoint> {
         let points = || self.indexes.values().map(|described| &described.point).filter(|point| is_eligible(point));
         let mut newest: BTreeMap<Sequence, &RestorePoint> = points().map(|point| (point.sequence, point)).collect();
         if let Some((sequence, last)) = newest.last_key_value().filter(|(_, last)| last.kind == PointKind::Rollback) {
-            // Of a commit that was never made: the full after it is not there.
+            // The rollback is of a commit that was never made: the full after it does not exist.
             let before = points().filter(|point| point.sequence == *sequence && point.kind != PointKind::Rollback);
             let last = before.last().unwrap_or(*last);
             newest.insert(last.sequence, last);
@@ -74,14 +75,14 @@ impl All {
     }
 }
 
-/// The states of points that indexes tell which every reader takes, for where the ones that `head` refers to fail.
+/// Returns the states that intact indexes tell, to stand in for indexes of `head` that are lost.
 pub(super) async fn elsewhere(survey: &Survey, head: &Head) -> Result<Elsewhere> {
     let mut all = All::of(survey).await?;
     all.retain(head.folder, head.chain.block_size());
     states_elsewhere(&all, head.chain.block_size(), Some(head))
 }
 
-/// As [`elsewhere`], of indexes that were read.
+/// The same as [`elsewhere`], with indexes that were read already.
 pub(super) fn states_elsewhere(all: &All, block_size: BlockSize, head: Option<&Head>) -> Result<Elsewhere> {
     let readings = all.readings();
     let (chain, baseless) = arranged(block_size, all.newest(|point| readings.accept(point.indexes())))?;
@@ -91,10 +92,10 @@ pub(super) fn states_elsewhere(all: &All, block_size: BlockSize, head: Option<&H
     .into_elsewhere())
 }
 
-/// Whether a point is known to stand on the one before it on its path, or on none: its index names that as its base, or a head has them
-/// side by side.
+/// Whether a point is known to stand on the one before it on its path, or on none. It is known if its index names that base, or if
+/// a head has the two side by side.
 ///
-/// Where the point between is lost, what comes after would be laid over the wrong state.
+/// If the point between them is lost, the changes of the later point would be laid over the wrong state.
 pub(super) fn stands_on(
     head: Option<&Head>,
     baseless: &BTreeSet<Sequence>,
@@ -110,10 +111,10 @@ pub(super) fn stands_on(
     base == Some(before.sequence) || head.is_some_and(says_so)
 }
 
-/// Points in order, as a chain with its archives: fulls before another full, with nothing standing on them.
+/// Arranges points as a chain with its archives. Archives are fulls before another full that nothing stands on.
 ///
-/// Where the full is not known that a point stands on, the point stands in its place, and is in the set: of it counts what its own
-/// indexes say to the last block.
+/// If the full that a point stands on is not known, the point takes the place of the full, and its number is in the returned set.
+/// For such a point, only the machines count whose blocks its own indexes say completely.
 pub(super) fn arranged(block_size: BlockSize, points: Vec<RestorePoint>) -> Result<(Chain, BTreeSet<Sequence>)> {
     let mut baseless = BTreeSet::new();
     let mut chain: Vec<RestorePoint> = Vec::new();
@@ -138,7 +139,7 @@ pub(super) fn arranged(block_size: BlockSize, points: Vec<RestorePoint>) -> Resu
     Ok((chain, baseless))
 }
 
-/// The index, or its second copy; the reason, if neither can be read.
+/// Reads the index, or its second copy. Returns the reason if neither can be read.
 async fn load(survey: &Survey, id: ObjectId) -> Result<std::result::Result<Described, IndexLoss>> {
     let own = survey.layout.index(id)?;
     let mut best = Err(IndexLoss::WithCopy { index: own.clone() });

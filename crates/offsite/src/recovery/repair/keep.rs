@@ -1,7 +1,7 @@
-//! Which machines of which restore points are kept, and what says so afterwards.
+//! Decides which machines of which restore points are kept, and writes the indexes for them.
 //!
-//! A machine of a point is kept if its state there is known and no block of it is gone. A point stays as it is where a reader comes to
-//! that state by the kept points before it; else it gets an index of its own.
+//! A machine of a point is kept if its state there is known and all its blocks are there. A point stays as it is if the kept points
+//! before it lead a reader to that state. Otherwise it gets an index of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,12 +22,12 @@ use crate::folder::verification_notes::Place;
 use crate::report::Loss;
 use crate::{Error, Result};
 
-/// Which blocks are not there.
+/// The blocks that are lost.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    /// Whether a backup file that is lost or cut off says that its blocks are gone.
+    /// Whether blocks count as lost if their backup file is lost or too short for them.
     pub(super) by_length: bool,
-    /// Where a read found nothing of the block.
+    /// The places where a read found nothing of the block.
     pub(super) places: BTreeSet<Place>,
 }
 
@@ -37,36 +37,36 @@ impl Gone {
     }
 }
 
-/// What is kept of a chain.
+/// The part of a chain that is kept.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) chain: Chain,
-    /// The state of each point, of the machines that it keeps.
+    /// The state of each point, with the machines that it keeps.
     pub(super) states: BTreeMap<Sequence, BlockMap>,
-    /// The indexes that are to be written for that.
+    /// The indexes to write for it.
     pub(super) new_indexes: Vec<NewIndex>,
     pub(super) left_out: Vec<LeftOut>,
 }
 
-/// Decides for each point.
+/// Decides about each point.
 pub(super) struct Keeper<'a> {
     pub(super) survey: &'a Survey,
     pub(super) head: &'a Head,
     pub(super) known: &'a Known,
     pub(super) gone: &'a Gone,
-    /// Knows every file that an index may refer to.
+    /// All files that an index may refer to.
     pub(super) files: &'a Files,
-    /// The epoch of what is written.
+    /// The epoch of the new indexes.
     pub(super) epoch: u32,
 }
 
-/// What a reader comes to at the end of a path, and what it does not see of the steps up to there.
+/// The state that a reader has at the end of a path, and the changes that it has not seen.
 #[derive(Clone, Default)]
 struct Reader {
     state: BlockMap,
-    /// The steps of machines since the last point that kept them.
+    /// The changes of each machine since the last point that kept it.
     pending: BlockMap,
-    /// The last point that was kept, on which the next one stands; the first one stands alone.
+    /// The last point that was kept. The next one stands on it. `None` before the first point, which stands alone.
     last: Option<Sequence>,
 }
 
@@ -84,7 +84,7 @@ impl Keeper<'_> {
                 let survivors = survivors(point, &why_lost);
                 let state = self.state(point, &survivors);
                 let known = match kept.get(&point.sequence) {
-                    // A full from which a path leads onwards and another back.
+                    // The point is a full from which one path leads onwards and another back.
                     Some(known) => Some(known.clone()),
                     None => self.point(&reader, point, survivors, &state, &mut new_indexes)?,
                 };
@@ -109,7 +109,7 @@ impl Keeper<'_> {
         Ok(Kept { chain, states, new_indexes, left_out })
     }
 
-    /// The whole machines of a point that cannot be kept in it, each with the reason.
+    /// Returns the machines that the point has complete but that cannot be kept in it, each with the reason.
     fn lost(&self, point: &RestorePoint) -> Result<BTreeMap<MachineName, Loss>> {
         let mut lost = BTreeMap::new();
         let Some(state) = self.known.states.get(&point.sequence) else { return Ok(lost) };
@@ -137,13 +137,13 @@ impl Keeper<'_> {
         }))
     }
 
-    /// The state of these machines at a point.
+    /// Returns the state of these machines at a point.
     fn state(&self, point: &RestorePoint, survivors: &[MachineState]) -> BlockMap {
         let is_kept = |name: &MachineName| survivors.iter().any(|machine| machine.name == *name && machine.is_whole());
         self.known.states.get(&point.sequence).map_or_else(BlockMap::empty, |state| state.map.project(is_kept))
     }
 
-    /// The point with these machines; none, if there is nothing to keep.
+    /// Returns the point with these machines. `None` if there is nothing to keep.
     fn point(
         &self,
         reader: &Reader,
@@ -200,7 +200,7 @@ impl Keeper<'_> {
 }
 
 impl Reader {
-    /// Goes on to the next point of a path, which is kept as `kept` with these machines, or not.
+    /// Goes on to the next point of a path. `kept` is that point with the machines that it keeps, or `None` if it is not kept.
     fn follow(&mut self, known: &Known, point: &RestorePoint, kept: Option<&RestorePoint>, state: &BlockMap) {
         if let Some(step) = known.steps.get(&point.sequence) {
             self.pending = self.pending.overlay(&step.map);
@@ -212,8 +212,8 @@ impl Reader {
         }
     }
 
-    /// The rows that bring a machine from what the reader has to what it is in `state`, if they are known: those that it did not see,
-    /// with those of `step`.
+    /// Returns the rows that bring a machine from the reader's state to `state`: those that the reader has not seen, with those of
+    /// `step`. `None` if they are not known.
     fn rows(&self, name: &MachineName, step: &BlockMap, state: &BlockMap) -> Option<MachineMap> {
         let (before, wanted) = (self.state.machine(name)?, state.machine(name)?);
         let of = |machine: &MachineMap| {
@@ -221,7 +221,7 @@ impl Reader {
             map.insert(name.clone(), machine.clone());
             map
         };
-        // Also without a change the step names the machine, with its disks.
+        // A step without changes still names the machine and its disks.
         let unseen = self.pending.project(|other| other == name).overlay(&step.project(|other| other == name));
         let rows = match unseen.machine(name) {
             Some(unseen) => unseen.clone(),
@@ -239,12 +239,12 @@ fn has_content(left: &BlockMap, right: &BlockMap) -> bool {
         && left.machines().iter().all(|(name, machine)| same(name, machine))
 }
 
-/// The machines of a point without those that are lost.
+/// Returns the machines of a point without the lost ones.
 fn survivors(point: &RestorePoint, lost: &BTreeMap<MachineName, Loss>) -> Vec<MachineState> {
     point.machines.iter().filter(|machine| !lost.contains_key(&machine.name)).cloned().collect()
 }
 
-/// One entry for a point of which nothing is kept, else one for each machine.
+/// Returns one entry if nothing of the point is kept, else one entry for each lost machine.
 fn left_out(point: &RestorePoint, is_kept: bool, lost: BTreeMap<MachineName, Loss>) -> Vec<LeftOut> {
     let of = |machine, why| LeftOut { sequence: point.sequence, machine, why };
     if is_kept {

@@ -1,5 +1,4 @@
-//! What is known of the state of each restore point: from the indexes that can be read, and where those fail from older ones of the
-//! same point that are still there.
+//! The known state of each restore point: from the indexes that can be read, and otherwise from older indexes of the same point.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +13,7 @@ use crate::report::{IndexLoss, Loss};
 pub(super) struct Known {
     /// What each point changes.
     pub(super) steps: BTreeMap<Sequence, Reading>,
-    /// What each point's machines are.
+    /// The state of each point.
     pub(super) states: BTreeMap<Sequence, Reading>,
     /// The machines of points whose state is known from elsewhere.
     pub(super) rescued: BTreeSet<(Sequence, MachineName)>,
@@ -24,8 +23,11 @@ pub(super) struct Known {
 pub(super) type Elsewhere = BTreeMap<Sequence, BlockMap>;
 
 impl Known {
-    /// What `readings` say of `chain`. Where they say nothing of a machine of a point, `elsewhere` is asked. Where `stands_on` does not say that a
-    /// point, whose index names that base, stands on the one before it, or on none, only what its own indexes say to the last block counts.
+    /// Collects what `readings` say of `chain`.
+    ///
+    /// If they say nothing of a machine of a point, its state in `elsewhere` counts. `stands_on` gets the point before, the point,
+    /// and the base that its index names. It says whether the point is known to stand on the point before, or on none. Otherwise,
+    /// only the machines count whose blocks the point's own indexes say completely.
     pub(super) fn of(
         chain: &Chain,
         readings: &Readings,
@@ -47,7 +49,7 @@ impl Known {
                 let mut step = step.of_point(point);
                 if !stands_on(before, point, step.base) {
                     state.follow(&Reading::nothing(Loss::BaseIndex));
-                    // Its index does not say that it stands alone.
+                    // The index of such a point does not say that it stands alone.
                     step.is_accepted &= before.is_some();
                 }
                 before = Some(point);
@@ -67,7 +69,7 @@ impl Known {
         known
     }
 
-    /// The states that are known to the last block, for others to stand in for.
+    /// Returns the states that are completely known, to stand in for others.
     pub(super) fn into_elsewhere(self) -> Elsewhere {
         let states = self.states.into_iter();
         states.map(|(sequence, state)| (sequence, state.map)).collect()
@@ -84,7 +86,7 @@ mod tests {
         Timestamp::from_unix_secs(secs).unwrap()
     }
 
-    /// A state of the same restore point that is another one, as the point was made anew, is no state of the machine there.
+    /// If the point was made anew, a state of the same number can be another one. It does not count as the machine's state there.
     #[test]
     fn only_the_very_state_of_a_machine_is_known_from_elsewhere() {
         let name = MachineName::new("web01").unwrap();
@@ -96,7 +98,7 @@ mod tests {
             let mut state = BlockMap::empty();
             state.insert(name.clone(), MachineMap::new(captured, BTreeMap::new()));
             let elsewhere = Elsewhere::from([(Sequence(1), state)]);
-            // Its index is lost.
+            // The index is lost.
             let known = Known::of(&chain, &Readings::default(), &elsewhere, |_, _, _| true);
             assert_eq!(known.rescued.contains(&(Sequence(1), name.clone())), is_rescued, "{captured}");
         }

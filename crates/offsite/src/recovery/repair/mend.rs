@@ -1,5 +1,5 @@
-//! Indexes that are lost or damaged, put back from their second copies, and second copies from indexes; both from the frames, where
-//! these prove them.
+//! Puts lost or damaged indexes back from their second copies, and second copies back from indexes. If both are lost, it makes them
+//! again from the frames where the head proves the result.
 
 use offsite_core::FolderId;
 use offsite_core::format::WireFormat;
@@ -20,27 +20,29 @@ use crate::reader::indexes::Indexes;
 use crate::report::IndexLoss;
 use crate::{Progress, Result};
 
-/// What was put back.
+/// The objects that were put back.
 #[derive(Debug, Default)]
 pub(super) struct Mended {
-    /// The objects that were made from their second copies, or the other way round.
+    /// The objects that were made from their second copies, and the second copies that were made again.
     pub(super) restored: Vec<Key>,
     /// The indexes that were made from frames.
     pub(super) salvaged: Vec<Key>,
 }
 
-/// What of an index, or of its second copy, is there.
+/// What is there of an index or its second copy.
 enum Found {
-    /// What every reader takes.
+    /// An index that every reader accepts.
     Good(Bytes, Index),
-    /// What is meant, but contradicts itself or is damaged inside.
+    /// The right index, but it contradicts itself or is damaged inside.
     Flawed(Reading),
-    /// Nothing that is known to be it.
+    /// Nothing that is known to be the index.
     Nothing,
 }
 
-/// Looks at every index that `head` refers to and at its second copy; what of the two is lost or damaged is put back, and named in
-/// `mended`. Returns what the indexes say: also those of which neither is left whole, and which the frames do not prove.
+/// Reads every index that `head` refers to, and its second copy. Puts back what is lost or damaged, and names it in `mended`.
+///
+/// Returns what the indexes say. An index that can be put back neither from its copy nor from frames is in there with what can be
+/// read of it.
 pub(super) async fn mend(
     survey: &Survey,
     head: &Head,
@@ -70,7 +72,7 @@ pub(super) async fn mend(
     }
     let frames = Frames::of(survey, head, progress).await?;
     for point in head.chain.all() {
-        // Of an index that points merely stand on, the head does not say enough.
+        // Of an index that other indexes of its point lie on, the head does not say enough.
         if !point.indexes().filter(|index| gone.contains(&index.id)).eq([&point.index]) {
             continue;
         }
@@ -90,7 +92,7 @@ pub(super) async fn mend(
     Ok(readings)
 }
 
-/// Puts back what is lost of these indexes and their second copies, where one of the two is there.
+/// Puts back each of these indexes or its second copy, where the other of the two is there.
 pub(super) async fn mend_copies(
     survey: &Survey,
     references: impl Iterator<Item = &IndexReference>,
@@ -104,13 +106,14 @@ pub(super) async fn mend_copies(
     Ok(())
 }
 
-/// Stores an index and its second copy in place of what is there. Cut off between the two, the next repair finds one of them.
+/// Stores an index and its second copy in place of what is there. If it is cut off between the two, the next repair finds one of
+/// them.
 pub(super) async fn put_new(survey: &Survey, id: ObjectId, bytes: Bytes) -> Result<()> {
     put_back(survey, &survey.layout.index(id)?, bytes.clone()).await?;
     put_back(survey, &survey.layout.index_second_copy(id)?, bytes).await
 }
 
-/// The index, if it or its second copy is whole; then the other one is put back. Else what can be read.
+/// Returns the index if it or its second copy is whole, and puts the other one back. Otherwise returns what can be read.
 async fn put_back_either(
     survey: &Survey,
     reference: &IndexReference,
@@ -136,13 +139,13 @@ async fn put_back_either(
     Ok((Some(index), Reading::default()))
 }
 
-/// An index, as far as it is there and the one that is meant.
+/// Reads an index, and checks that it is the one that the head refers to.
 async fn load(survey: &Survey, key: &Key, reference: &IndexReference, folder: FolderId) -> Result<Found> {
     let bytes = match survey.repository.backend().get(key, reference.length).await {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(Found::Nothing),
         answer => answer.while_doing(|| format!("reading {key}"))?,
     };
-    // The head knows the checksum of what an index says of itself and of its pages, so nothing else is taken for it.
+    // The head knows the checksum of what an index says of itself and of its pages. So nothing else is taken for the index.
     let checksum = Envelope::decode(Kind::Index, &bytes).map(|envelope| envelope.record_checksum);
     if checksum != Ok(reference.directory_checksum) {
         return Ok(Found::Nothing);
@@ -163,7 +166,7 @@ async fn load(survey: &Survey, key: &Key, reference: &IndexReference, folder: Fo
     })
 }
 
-/// Replaces what is damaged, if anything is there.
+/// Stores the bytes, in place of the damaged object if there is one.
 async fn put_back(survey: &Survey, key: &Key, bytes: Bytes) -> Result<()> {
     let backend = survey.repository.backend();
     let while_doing = || format!("putting {key} back");

@@ -1,4 +1,4 @@
-//! What indexes say, as far as they can be read: machine by machine, as one that cannot be read is no reason to give up the others.
+//! What indexes say, machine by machine. If a machine of an index cannot be read, the others still can.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use offsite_repository::Key;
 
 use crate::report::{ErrorSummary, IndexLoss, Loss};
 
-/// What one index says, or several one above the other.
+/// What one index says, or several indexes of a point, one above the other.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) map: BlockMap,
-    /// The machines of which it says something that cannot be read, each with the reason.
+    /// The machines whose part of the index cannot be read, each with the reason.
     unread: BTreeMap<MachineName, Loss>,
-    /// Why it is not known what it says of any machine that is not in `map`.
+    /// The reason why nothing is known of any machine that is not in `map`. `None` if only machines in `unread` are not known.
     rest_unread: Option<Loss>,
-    /// What was said since of machines that are not known: once it is all of one, that one is known again.
+    /// The newer blocks of machines that are not known. When they are all blocks of a machine, the machine is known again.
     partial: BlockMap,
-    /// The point whose state the uppermost index says that it changes.
+    /// The point whose state the uppermost index changes, as the index says. `None` if it changes none.
     pub(super) base: Option<Sequence>,
-    /// Whether a reader takes all of it, as it is.
+    /// Whether a reader accepts all of it as it is.
     pub(super) is_accepted: bool,
 }
 
@@ -34,18 +34,18 @@ impl Default for Reading {
 }
 
 impl Reading {
-    /// Of an index that every reader takes.
+    /// A reading of an index that every reader accepts.
     pub(super) fn of(map: BlockMap, base: Option<Sequence>) -> Self {
         let (unread, partial) = (BTreeMap::new(), BlockMap::empty());
         Self { map, unread, rest_unread: None, partial, base, is_accepted: true }
     }
 
-    /// Of an index of which nothing can be read.
+    /// A reading of an index that cannot be read at all.
     pub(super) fn nothing(why: impl Into<Loss>) -> Self {
         Self { rest_unread: Some(why.into()), is_accepted: false, ..Self::default() }
     }
 
-    /// Of an index that no reader takes, but whose directory can be read: what its parts say. `why` tells what is wrong.
+    /// A reading of the parts of an index that no reader accepts, but whose directory can be read. `why` says what is wrong.
     pub(super) fn in_part(directory: &Directory, bytes: &[u8], why: &IndexLoss) -> Self {
         let mut reading = Self { base: directory.base, is_accepted: false, ..Self::default() };
         let machines = directory.machines.iter().enumerate();
@@ -62,19 +62,19 @@ impl Reading {
         reading
     }
 
-    /// Why it is not known what is said of a machine, if it is not.
+    /// Returns why a machine is not known. `None` if it is known.
     pub(super) fn why_unread(&self, name: &MachineName) -> Option<&Loss> {
         let rest = self.rest_unread.as_ref().filter(|_| self.map.machine(name).is_none());
         self.unread.get(name).or(rest)
     }
 
-    /// Takes note of what is known of a machine from elsewhere.
+    /// Adds what is known of a machine from elsewhere.
     pub(super) fn learn(&mut self, name: MachineName, machine: MachineMap) {
         self.unread.remove(&name);
         self.map.insert(name, machine);
     }
 
-    /// Puts `upper` on top. A machine that was not known is known again once all of it was said.
+    /// Puts `upper` on top. A machine that was not known is known again once all its blocks have been said.
     pub(super) fn follow(&mut self, upper: &Self) {
         self.is_accepted &= upper.is_accepted;
         self.base = upper.base;
@@ -96,7 +96,7 @@ impl Reading {
         let unknown = upper.map.project(|name| !is_known(name));
         self.map = if self.map == BlockMap::empty() { known } else { self.map.overlay(&known) };
         for (name, machine) in unknown.machines() {
-            // A step keeps nothing of a machine of which nothing is known.
+            // A step that keeps blocks of a machine keeps nothing if nothing is known of the machine.
             let nothing = || MachineMap::new(machine.captured, BTreeMap::new());
             let mut before = BlockMap::empty();
             before.insert(name.clone(), self.partial.machine(name).cloned().unwrap_or_else(nothing));
@@ -112,7 +112,7 @@ impl Reading {
         }
     }
 
-    /// What is said of the machines that the point has whole.
+    /// Returns the part about the machines that the point has complete.
     pub(super) fn of_point(mut self, point: &RestorePoint) -> Self {
         let has = |name: &MachineName| point.machine(name).is_some_and(|machine| machine.is_whole());
         self.map = self.map.project(has);
@@ -122,7 +122,7 @@ impl Reading {
     }
 }
 
-/// Whether the machine's disks say all of their blocks, so that nothing before counts.
+/// Whether the disks of the machine say all of their blocks, so that nothing before counts.
 pub(super) fn is_whole(machine: &MachineMap) -> bool {
     machine.disks.values().all(DiskMap::is_full)
 }
@@ -136,18 +136,21 @@ impl Readings {
         self.0.insert(reference.id, (reference, reading));
     }
 
-    /// That of the index that is meant, and of no other of its name.
+    /// Returns the reading of exactly this index. An index of the same name with other bytes does not count.
     pub(super) fn get(&self, reference: &IndexReference) -> Option<&Reading> {
         self.0.get(&reference.id).filter(|(found, _)| found == reference).map(|(_, reading)| reading)
     }
 
-    /// Whether every reader takes all of these.
+    /// Whether every reader accepts all of these indexes.
     pub(super) fn accept<'a>(&self, mut references: impl Iterator<Item = &'a IndexReference>) -> bool {
         references.all(|reference| self.get(reference).is_some_and(|reading| reading.is_accepted))
     }
 }
 
-/// The index of these bytes: what every reader takes, or as much as can be read; if not even its directory can be, why.
+/// Reads the bytes of an index: all of it if every reader accepts it, and otherwise what can be read.
+///
+/// # Errors
+/// The loss of the index, if not even its directory can be read.
 pub(super) fn read(bytes: &[u8], key: &Key) -> Result<(Directory, Reading), IndexLoss> {
     let why = |error: FormatError| IndexLoss::Damaged {
         index: key.clone(),

@@ -1,8 +1,8 @@
-//! A head made of indexes alone.
+//! Makes a head from the indexes alone.
 //!
-//! For each number of a restore point the newest index counts. Which points the chain still had, the indexes do not say. So each point
-//! that they describe is taken, with the machines of which no block is gone; a point that was let go is back then, as far as it is
-//! whole, until retention lets it go again.
+//! For each number of a restore point, the newest index counts. The indexes do not say which points the chain still had. So every
+//! point that they describe is taken, with the machines that have all their blocks. A point that retention removed
+//! comes back if it is whole, until retention removes it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,25 +16,26 @@ use super::{LeftOut, NUMBERS_SKIPPED};
 use crate::report::IndexLoss;
 use crate::{DamagedPart, Error, ErrorPlace, Result};
 
-/// What the indexes of a folder suggest.
+/// A head that was made from the indexes of a folder.
 pub(super) struct Rebuilt {
-    /// All points that they describe, and all backup files.
+    /// The head, with all points that the indexes describe, and all backup files.
     pub(super) head: Head,
     pub(super) readings: Readings,
     /// What older indexes say of the same points.
     pub(super) elsewhere: Elsewhere,
-    /// The points of which it is not known what they stand on.
+    /// The points whose predecessor is not known.
     pub(super) baseless: BTreeSet<Sequence>,
-    /// The indexes of which not even that can be read for which point they are.
+    /// The indexes that do not even tell their restore point.
     pub(super) unreadable: Vec<IndexLoss>,
 }
 
-/// The head that the indexes of a folder suggest. The newest head that can be read gives it what they do not tell.
+/// Makes a head from the indexes of a folder. The newest head that can be read adds what the indexes do not tell.
 pub(super) async fn rebuild(survey: &Survey) -> Result<Rebuilt> {
     let known = survey.newest();
     let mut all = All::of(survey).await?;
     let unreadable = std::mem::take(&mut all.unreadable);
-    // Ids ascend with time; an index of another folder that was put here by hand is no reason to give this one up.
+    // Ids ascend with time, so the last index says which folder this is. An index of another folder, put here by hand, does not
+    // stop the repair.
     let folder = known.map(|head| head.folder).or_else(|| all.indexes.values().next_back().map(|last| last.folder));
     let Some(folder) = folder else { return Err(nothing(survey, &unreadable)) };
     let mut of_folder = all.indexes.values().rev().filter(|index| index.folder == folder);
@@ -55,7 +56,7 @@ pub(super) async fn rebuild(survey: &Survey) -> Result<Rebuilt> {
     let files = survey.files.iter();
     let files = files.map(|(id, length)| (*id, FileState::new(*length, *length)));
     let Some(time_max) = chain.all().map(|point| point.time).max() else { return Err(nothing(survey, &unreadable)) };
-    // A copy's points say what they are copies of.
+    // The points of a copy say what they are copies of.
     let role = known.map_or_else(|| role(&chain), |head| head.role);
     let clock = known.map_or(time_max, |head| head.clock.max(time_max));
     let mut head = Head::new(folder, CommitId::new([0; 16]), role, alignment_bytes, clock, chain);
@@ -68,7 +69,7 @@ pub(super) async fn rebuild(survey: &Survey) -> Result<Rebuilt> {
     Ok(Rebuilt { head, readings: all.readings(), elsewhere, baseless, unreadable })
 }
 
-/// Nothing can be read.
+/// The error if no index can be read.
 pub(super) fn nothing(survey: &Survey, unreadable: &[IndexLoss]) -> Error {
     let heads = heads(survey);
     let indexes = match unreadable {
@@ -78,7 +79,7 @@ pub(super) fn nothing(survey: &Survey, unreadable: &[IndexLoss]) -> Error {
     unproven(survey).because(format!("{indexes}; the blocks alone do not tell which of them belong together"))
 }
 
-/// Indexes can be read, and of each machine of each point that they describe something is lost.
+/// The error if indexes can be read, but each machine of each point that they describe has lost something.
 pub(super) fn nothing_whole(survey: &Survey, left_out: &[LeftOut]) -> Error {
     let points: Vec<String> = left_out.iter().map(|left| format!("#{}: {}", left.sequence, left.reason())).collect();
     let heads = heads(survey);
@@ -93,7 +94,7 @@ fn unproven(survey: &Survey) -> Error {
     Error::damaged(DamagedPart::Folder, object, survey.repository.located()).in_job(survey.layout.job())
 }
 
-/// What is known of the heads where they do not tell the restore points.
+/// Says what is known of the heads if they do not tell the restore points.
 fn heads(survey: &Survey) -> String {
     match survey.newest() {
         None => "no head can be read".to_owned(),
@@ -108,15 +109,18 @@ fn role(chain: &Chain) -> Role {
     if chain.all().any(is_copied) { Role::Copy } else { Role::Backup }
 }
 
-/// The number of the next restore point. Points that are lost may have had the numbers that come next, and a copy takes the number of
-/// a point for its content: none comes back.
+/// The number of the next restore point.
+///
+/// It skips numbers: lost points may have had the next ones. A copy takes the number of a point for its content, so no number may
+/// be used twice.
 fn next_sequence(all: &All, known: Option<&Head>) -> Sequence {
     let highest = all.indexes.values().map(|described| described.point.sequence.0).max().unwrap_or(0);
     let next = known.map_or(0, |head| head.next_sequence.0).max(highest.saturating_add(1));
     Sequence(next.saturating_add(NUMBERS_SKIPPED))
 }
 
-/// The machines by number. One that no index names any more has frames of no point; it keeps its number under another name.
+/// The machines by number. A machine that no index names any more has frames of no point. Its number stays in use under another
+/// name.
 fn machines(all: &All, known: Option<&Head>) -> Result<Vec<MachineName>> {
     let mut machines = known.map(|head| head.machines.clone()).unwrap_or_default();
     let states = all.indexes.values().flat_map(|described| &described.machines);
@@ -141,7 +145,7 @@ fn machines(all: &All, known: Option<&Head>) -> Result<Vec<MachineName>> {
 /// More machines than a job ever has.
 const MACHINES_MAX: u64 = 1 << 20;
 
-/// What frames are aligned to, as the backup files say.
+/// The alignment of frames in bytes, as the backup files say.
 async fn alignment(survey: &Survey, folder: FolderId) -> Result<u32> {
     for id in survey.files.keys().rev() {
         let header = survey.file_header(*id, folder).await?;

@@ -1,9 +1,12 @@
-//! An index that is lost together with its second copy, made again from frames.
+//! Makes an index again from frames, if it is lost together with its second copy.
 //!
-//! A frame says which block it holds and for which restore point it was written; what the disks are, the header of its backup file
-//! says; which blocks are zeros, nothing says. So what the files and the points beside suggest is a guess, and counts only if it is the
-//! lost index to the last byte: the head has its length and the checksum of its directory, and the directory has those of all its pages.
-//! Where they contradict each other, each is tried.
+//! - A frame says which block it holds, and for which restore point it was written.
+//! - The header of a backup file says what the disks are.
+//! - Nothing says which blocks are zeros.
+//!
+//! So the index that files and neighbouring points suggest is a guess. It counts only if it is the lost index to the last byte. The
+//! head proves that: it has the length of the index and the checksum of its directory, and the directory has the checksums of all
+//! pages. Where the suggestions contradict each other, each is tried.
 
 use std::collections::BTreeMap;
 
@@ -23,28 +26,30 @@ use crate::reader::indexes::Indexes;
 use crate::teller::Teller;
 use crate::{Progress, Result};
 
-/// Where files and points beside a lost index say different things of disks, so many ways to put them together are tried.
+/// The largest number of guesses. Files and points beside a lost index may say different things of disks, and each combination is a
+/// guess.
 const CHOICES_MAX: usize = 256;
 
-/// The frames of all backup files that a head refers to, and what these files say of disks.
+/// The frames of all backup files of a head, and the disks that these files name.
 pub(super) struct Frames {
     frames: Vec<Found>,
-    /// By the restore point that a file was written for, and the file.
+    /// The disks, by the restore point that the file was written for, and the file.
     disks: BTreeMap<(Sequence, ObjectId), Disks>,
 }
 
 /// What is known of the points before and after the one whose index is lost.
 pub(super) struct Neighbours {
-    /// The index speaks of what came after this restore point. `None` if it speaks of all.
+    /// The restore point after which the index says changes. `None` if the index says everything.
     after: Option<Sequence>,
-    /// The state that it changes, or else the one before it.
+    /// The state that the index changes, or else the state before it. `None` if it is not known.
     before: Option<BlockMap>,
-    /// What the next point says.
+    /// What the next point says. `None` if its index is lost, or there is no next point.
     next: Option<BlockMap>,
 }
 
 impl Neighbours {
-    /// Those of `point`, as far as `is_there` says that their indexes are. `sequences` are the points that indexes were written for.
+    /// Collects what is known beside `point`. `is_there` says whether the indexes of a point are there. `sequences` has the point
+    /// that each index was written for.
     pub(super) async fn of(
         indexes: &mut Indexes,
         head: &Head,
@@ -88,12 +93,12 @@ impl Frames {
             progress.advance(length);
         }
         progress.end();
-        // Of a block's frames the newest comes last; one that was moved is in the younger file.
+        // The newest frame of a block comes last. A frame that was moved is in the younger file.
         frames.sort_by_key(|frame| (frame.header.identity.sequence, frame.at.file, frame.at.offset));
         Ok(Self { frames, disks })
     }
 
-    /// The bytes of the index of `point` and what it says, if they can be proven.
+    /// Returns the bytes of the index of `point` and its map. `None` if they cannot be proven.
     pub(super) fn salvage(&self, head: &Head, point: &RestorePoint, beside: &Neighbours) -> Option<(Bytes, BlockMap)> {
         if point.kind == PointKind::Rollback || point.machines.iter().any(|machine| !machine.is_whole()) {
             return None;
@@ -111,19 +116,20 @@ impl Frames {
         })
     }
 
-    /// What the files say that were written for `point`, the newest first; then what those before it say.
+    /// Returns what files say of disks: first the files that were written for `point`, the newest first, then those of earlier
+    /// points.
     fn told_before(&self, point: &RestorePoint) -> Vec<(Sequence, &Disks)> {
         let files = self.disks.iter().rev();
         let of_point = files.filter(|((sequence, file), _)| *sequence <= point.sequence && *file < point.index.id);
         of_point.map(|((sequence, _), disks)| (*sequence, disks)).collect()
     }
 
-    /// The newest frame of each block, of those that were written for points after `after` up to this one.
+    /// Returns the newest frame of each block among those that were written for points after `after`, up to this one.
     fn rows(&self, head: &Head, point: &RestorePoint, after: Option<Sequence>) -> Rows {
         let mut rows = Rows::new();
         for Found { header, at } in &self.frames {
             let identity = &header.identity;
-            // Ids are given out in order: what is younger than the index was not there when it was written.
+            // Ids are given out in order. So a file with a greater id than the index did not exist when the index was written.
             let is_of_point = at.file < point.index.id
                 && identity.sequence <= point.sequence
                 && after.is_none_or(|after| identity.sequence > after);
@@ -136,7 +142,7 @@ impl Frames {
     }
 }
 
-/// What the header of a backup file says of the disks of its machines. What is no disk is not told.
+/// Returns the disks of machines that the header of a backup file names. A machine with a label that is no disk is left out.
 fn told(head: &Head, header: &BackupFileHeader) -> Disks {
     let disk = |label: &DiskLabel| {
         let identity = label.identity().ok()?;
@@ -153,7 +159,7 @@ fn told(head: &Head, header: &BackupFileHeader) -> Disks {
 /// The disks that a machine may have had.
 type Shape = Vec<DiskSummary>;
 
-/// Of each disk, where its blocks lie.
+/// Where the blocks of each disk lie.
 type Rows = BTreeMap<(MachineName, DiskNumber), BTreeMap<u32, StoredBlock>>;
 
 /// What an index may have said.
@@ -165,8 +171,8 @@ struct Guess<'a> {
 }
 
 impl Guess<'_> {
-    /// What disks each machine may have had, what is most likely first: as the point's own files tell, as the points beside have them, and
-    /// as the newest file before the point tells.
+    /// Returns the disks that each machine may have had, the most likely first: those in the point's own files, those in the points
+    /// beside it, and those in the newest file before the point.
     fn shapes(&self, told: &[(Sequence, &Disks)], beside: &[Option<&BlockMap>]) -> BTreeMap<&MachineName, Vec<Shape>> {
         let of_machine = |name: &MachineName| {
             let told = told.iter().filter_map(|(sequence, disks)| Some((*sequence, disks.get(name)?)));
@@ -180,7 +186,8 @@ impl Guess<'_> {
                     shapes.push(shape);
                 }
             }
-            // No frame tells what a disk is called, so of a machine with disks that nothing else tells of there is nothing to suggest.
+            // No frame tells the name of a disk. So nothing can be suggested for a machine with frames if nothing else tells its
+            // disks.
             if shapes.is_empty() && !self.rows.keys().any(|(machine, _)| machine == name) {
                 shapes.push(Shape::new());
             }
@@ -189,7 +196,8 @@ impl Guess<'_> {
         self.point.machines.iter().map(|machine| (&machine.name, of_machine(&machine.name))).collect()
     }
 
-    /// The rows in disks of these shapes, of several of which `choice` says which; of all machines, or only of those with rows.
+    /// Returns the rows in disks of these shapes. `choice` selects one of several shapes. The map has all machines if `names_all`,
+    /// else those with rows.
     fn map(&self, shapes: &BTreeMap<&MachineName, Vec<Shape>>, mut choice: usize, names_all: bool) -> Option<BlockMap> {
         let mut map = BlockMap::empty();
         for MachineState { name, captured, .. } in &self.point.machines {
@@ -205,7 +213,7 @@ impl Guess<'_> {
         Some(map)
     }
 
-    /// A disk with these rows; what is left of it is as it was before, and zero where nothing was.
+    /// Returns a disk with these rows. Its other blocks stay as they were before. Blocks that it did not have before are zeros.
     fn disk(&self, name: &MachineName, disk: &DiskSummary) -> Option<DiskMap> {
         let DiskSummary { number, identity, size_bytes } = disk;
         let block_count = self.head.chain.block_size().count(*size_bytes);

@@ -1,4 +1,4 @@
-//! What a folder is to become: what is kept of its chain, opened by a reader's own code before anything of it is committed.
+//! Decides what a folder is to become. A reader's own code opens the kept chain before anything of it is committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,19 +29,19 @@ pub(super) struct Target {
     pub(super) head: Head,
     /// Whether `head` differs from the newest one that can be read.
     pub(super) is_new: bool,
-    /// The indexes that are to be written before it.
+    /// The indexes to write before the head.
     pub(super) new_indexes: Vec<NewIndex>,
     /// The state of each point.
     pub(super) states: Vec<(Sequence, BlockMap)>,
     /// The damaged blocks of kept points, as far as blocks were read.
     pub(super) flaws: Vec<Flaw>,
     pub(super) left_out: Vec<LeftOut>,
-    /// The files of `head` that no restore point needs, and their lengths.
+    /// The files of `head` that no restore point needs, with their lengths in bytes.
     pub(super) unneeded: BTreeMap<ObjectId, u64>,
 }
 
 impl Target {
-    /// Takes the files that nothing needs out of the head. Returns what is to be retired instead, with its bytes.
+    /// Takes the unneeded files out of the head. Returns what to retire instead, with its bytes.
     pub(super) fn discard(&mut self) -> Vec<(RetiredObject, u64)> {
         self.is_new |= !self.unneeded.is_empty();
         self.head.files.retain(|id, _| !self.unneeded.contains_key(id));
@@ -49,7 +49,7 @@ impl Target {
     }
 }
 
-/// What becomes of a head whose chain, or of which more than its chain, is described by `known`.
+/// Decides what becomes of `head`. `known` describes its chain, or more points than its chain has.
 pub(super) async fn settle(
     survey: &Survey,
     basis: Basis,
@@ -59,14 +59,14 @@ pub(super) async fn settle(
     epoch: u32,
     progress: &dyn Progress,
 ) -> Result<Target> {
-    // While a head tells that the chain goes on, a file that is lost is damage, and its blocks may be found elsewhere.
+    // While a head says that the chain goes on, a lost file is damage. Its blocks may be found elsewhere.
     let by_length = match basis {
         Basis::Head => false,
         Basis::HeadCopy => !survey.has_head(),
         Basis::Indexes => true,
     };
     let mut gone = Gone { by_length, places: BTreeSet::new() };
-    // What no head refers to may have been let go.
+    // Blocks that no head refers to may have been released.
     let is_read = |sequence: Sequence, name: &MachineName| {
         basis == Basis::Indexes || known.rescued.contains(&(sequence, name.clone()))
     };
@@ -80,7 +80,7 @@ pub(super) async fn settle(
     let kept = Keeper { survey, head, known, gone: &gone, files: &files, epoch }.keep()?;
     let Kept { mut chain, states, new_indexes, left_out } = kept;
     if chain.points().is_empty() {
-        // A chain that goes on has a newest point.
+        // A chain that can go on has a newest point.
         let mut archives = chain.archives().to_vec();
         let points = archives.pop().into_iter().collect();
         chain = Chain::with_archives(chain.block_size(), archives, points).map_err(defect)?;
@@ -95,7 +95,7 @@ pub(super) async fn settle(
         recount(survey, &mut next, &files, &live, &states);
         next.next_sequence = without_spare(head.next_sequence, chain.latest());
         if !known.rescued.is_empty() {
-            // What was to be released is needed again.
+            // Something that was to be released is needed again.
             next.retired = Vec::new();
         }
         if basis == Basis::Indexes {
@@ -103,10 +103,10 @@ pub(super) async fn settle(
         }
         next.chain = chain;
     }
-    // What arrived of an incomplete machine is in files that nothing else refers to.
+    // The blocks that arrived of an incomplete machine are in files that nothing else refers to.
     let spare = match Indexes::new(&survey.repository, &survey.layout, head.folder).live_spare(&next).await {
         Ok(spare) => spare.files(),
-        // Any of them may have it.
+        // Any of the files may have them.
         Err(error) if error.is_loss() => next.files.keys().copied().collect(),
         Err(error) => return Err(error),
     };
@@ -117,17 +117,17 @@ pub(super) async fn settle(
     Ok(Target { basis, head: next, is_new, new_indexes, states, flaws, left_out, unneeded })
 }
 
-/// Opens what is kept as a reader does, from the repository, and holds that it is what was kept.
+/// Opens the kept chain from the repository as a reader does, and checks that it gives the states that were kept.
 ///
 /// # Errors
-/// [`Error::Defect`] if it is not: then nothing may be committed.
+/// [`Error::Defect`] if it does not. Then nothing may be committed.
 pub(super) async fn prove(survey: &Survey, target: &Target) -> Result<Proven> {
     let mut indexes = Indexes::new(&survey.repository, &survey.layout, target.head.folder);
     let (chain, files) = (target.head.chain.clone(), target.head.files.clone());
     prove_states(&mut indexes, chain, files, &target.states.iter().cloned().collect()).await
 }
 
-/// As [`prove`], before anything is written. Returns the steps.
+/// The same as [`prove`], before anything is written. Returns the steps.
 async fn open(
     survey: &Survey,
     head: &Head,
@@ -148,7 +148,7 @@ async fn open(
     steps_to(&mut indexes, chain, states).await
 }
 
-/// Reads the blocks of those machines of points. Returns those that are not what they ought to be, and the places that are in no file.
+/// Reads the blocks of the machines that `is_read` names. Returns the damaged blocks, and the places that are in no file.
 async fn read(
     survey: &Survey,
     head: &Head,
@@ -191,13 +191,14 @@ fn has(states: &BTreeMap<Sequence, BlockMap>, block: &Wanted) -> bool {
     })
 }
 
-/// The number of the next point, such that nothing of an incomplete machine counts as spare: what arrived of it is not recounted.
+/// The number of the next point. If the newest point has an incomplete machine, it skips a number. Then the spare blocks no longer
+/// count, as they are not counted again.
 fn without_spare(next: Sequence, latest: Option<&RestorePoint>) -> Sequence {
     let has_spare = latest.is_some_and(|latest| latest.machines.iter().any(|machine| !machine.is_whole()));
     Sequence(next.0.saturating_add(u64::from(has_spare)))
 }
 
-/// What the steps refer to in each file.
+/// The live bytes of each file: what the steps refer to.
 fn live(steps: &BTreeMap<Sequence, BlockMap>, alignment: u64) -> BTreeMap<ObjectId, u64> {
     let mut live: BTreeMap<ObjectId, u64> = BTreeMap::new();
     for at in references(steps.values()) {
@@ -206,9 +207,11 @@ fn live(steps: &BTreeMap<Sequence, BlockMap>, alignment: u64) -> BTreeMap<Object
     live
 }
 
-/// The files of the head, counted anew. One that nothing refers to holds blocks of what was left out: it stays, and is taken for
-/// live as a whole, so that nothing makes room in it, until a repair discards it.
-/// What is lost or cut off, and what nothing refers to, is not missed.
+/// Counts the files of the head anew.
+///
+/// A file that nothing refers to holds blocks of what was left out. It stays until a repair discards it. All its bytes count as
+/// live, so that nothing makes room in it. A lost file that nothing refers to leaves the head, and a file that was cut off after
+/// its last needed block gets its new length.
 fn recount(
     survey: &Survey,
     head: &mut Head,
@@ -236,7 +239,7 @@ fn recount(
     }
 }
 
-/// The chain, each point with what it has stored: an index says that of its own rows alone.
+/// Returns the chain, each point with what it has stored. An index alone knows that only of its own rows.
 fn with_stored(chain: &Chain, steps: &BTreeMap<Sequence, BlockMap>) -> Result<Chain> {
     let of = |points: &[RestorePoint]| {
         let stored = |point: &RestorePoint| steps.get(&point.sequence).map_or(point.stored, Stored::of);

@@ -1,4 +1,4 @@
-//! What is left of a job folder.
+//! What a job folder still has.
 
 use offsite_core::FolderId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,24 +14,24 @@ use crate::folder::heads::Heads;
 use crate::folder::layout::{Layout, head_second_copy_number, index_second_copy_id};
 use crate::{Error, OpenRepository, Result};
 
-/// What is there, without looking into indexes and backup files.
+/// The objects of a job folder, without the content of indexes and backup files.
 pub(super) struct Survey {
     pub(super) repository: OpenRepository,
     pub(super) layout: Layout,
     pub(super) heads: Heads,
-    /// The number of the newest head, whether it can be read or not.
+    /// The number of the newest head, whether it can be read or not. `None` if there is no head.
     newest_number: Option<u64>,
-    /// The newest head that can be read.
+    /// The newest head that can be read. `None` if there is none.
     head: Option<Head>,
-    /// Those with greater numbers, which cannot be.
+    /// The keys of the heads with greater numbers, which cannot be read.
     pub(super) damaged_heads: Vec<Key>,
-    /// The newest copy of a head that can be read.
+    /// The newest second copy of a head that can be read. `None` if there is none.
     copy: Option<Head>,
-    /// The newest copy that cannot be.
+    /// The epoch and the number of the newest second copy that cannot be read. `None` if there is none.
     damaged_copy: Option<(u32, u64)>,
-    /// Every index of which there is an object or a second copy.
+    /// The indexes that have an object or a second copy.
     pub(super) indexes: BTreeSet<ObjectId>,
-    /// The backup files and their lengths.
+    /// The backup files with their lengths in bytes.
     pub(super) files: BTreeMap<ObjectId, u64>,
     pub(super) number_max: u64,
     pub(super) epoch_max: u32,
@@ -112,7 +112,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Refuses to commit over what a run has committed since.
+    /// Fails if a run has committed a head since.
     pub(super) async fn refuse_newer_heads(&self) -> Result<()> {
         match self.heads.numbers().await?.last().copied() == self.newest_number {
             true => Ok(()),
@@ -120,7 +120,7 @@ impl Survey {
         }
     }
 
-    /// What a backup file says of itself. It returns `None` if that cannot be read or is another file's.
+    /// Returns the header of a backup file. `None` if it cannot be read, or is that of another file.
     pub(super) async fn file_header(&self, id: ObjectId, folder: FolderId) -> Result<Option<BackupFileHeader>> {
         let key = self.layout.backup_file(id)?;
         let read = async |length: u64| match self.repository.backend().get_range(&key, 0..length).await {
@@ -138,13 +138,13 @@ impl Survey {
         self.number_max == 0 && self.indexes.is_empty() && self.files.is_empty()
     }
 
-    /// Whether the backup file of a frame is there, and as long as it must be for that.
+    /// Whether the backup file of a frame is there, and long enough for the frame.
     pub(super) fn has(&self, at: &StoredBlock) -> bool {
         let end = at.offset.saturating_add(at.length.into());
         self.files.get(&at.file).is_some_and(|length| end <= *length)
     }
 
-    /// The newest head that can be read, be it the head itself or a copy.
+    /// Returns the newest head that can be read, from the heads and their second copies.
     pub(super) fn newest(&self) -> Option<&Head> {
         [&self.head, &self.copy]
             .into_iter()
@@ -152,26 +152,28 @@ impl Survey {
             .max_by_key(|head| (head.epoch, head.number, head.lease.is_none()))
     }
 
-    /// Whether any head can be read that is no copy.
+    /// Whether any head can be read, second copies aside.
     pub(super) fn has_head(&self) -> bool {
         self.head.is_some()
     }
 
-    /// Whether the newest head that can be read is itself one, with none after it.
+    /// Whether the newest that can be read is a head itself, with no damaged head after it.
     pub(super) fn is_head_intact(&self) -> bool {
         let is_own = self.head.as_ref().zip(self.newest()).is_some_and(|(head, newest)| head.number == newest.number);
         is_own && self.damaged_heads.is_empty()
     }
 
-    /// Whether something may have been committed that neither a head nor a copy tells. A commit that changes the chain has a
-    /// copy, so a head that is lost is no reason for doubt as long as the copies are there.
+    /// Whether a commit may have happened that neither a head nor a second copy tells.
+    ///
+    /// Every commit that changes the chain leaves a second copy of the head. So a lost head is no reason for doubt as long as the
+    /// copies are there.
     pub(super) fn is_doubtful(&self) -> bool {
         let Some(newest) = self.newest() else { return true };
         self.damaged_copy.is_some_and(|copy| copy > (newest.epoch, newest.number))
             || (!self.damaged_heads.is_empty() && self.copy.is_none())
     }
 
-    /// Whether the newest copy says of the chain what `head` says.
+    /// Whether the newest second copy says of the chain what `head` says.
     pub(super) fn has_copy_of(&self, head: &Head) -> bool {
         self.copy.as_ref().is_some_and(|copy| copy.chain == head.chain && copy.files == head.files)
     }

@@ -1,4 +1,4 @@
-//! What of a job folder's objects is not as a head says, told without reading blocks.
+//! Compares the objects of a job folder with what a head says, without reading blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +17,9 @@ use crate::mover::Flaw;
 use crate::report::{Damage, DamageKind, Fault, Note, Touched};
 use crate::{Error, OpenRepository, Result};
 
-/// Reads every head; `newest` is the number of the one that counts. A damaged older one touches nothing, a damaged newer one hides what
-/// it committed.
+/// Reads every head. `newest` is the number of the head that counts.
+///
+/// A damaged older head touches no restore point. A damaged newer one hides what it committed.
 pub(crate) async fn heads(heads: &Heads, newest: u64) -> Result<Vec<Damage>> {
     let mut damage = Vec::new();
     for number in heads.numbers().await? {
@@ -35,8 +36,9 @@ pub(crate) async fn heads(heads: &Heads, newest: u64) -> Result<Vec<Damage>> {
     Ok(damage)
 }
 
-/// Says so if `copy`, the number of the newest second copy of a head that was listed, is greater than that of the newest head, and no run is
-/// about to commit it. Runs that have committed since the listing have a newer head by now.
+/// Returns a note if the newest second copy of a head is newer than the newest head, unless a run is about to commit that head.
+///
+/// `copy` is the number of that copy in an earlier listing. Runs that have committed since have a newer head by now.
 pub(crate) async fn newer_copy(heads: &Heads, layout: &Layout, copy: Option<u64>) -> Result<Option<Note>> {
     let Some(copy) = copy else { return Ok(None) };
     let Some(Newest { head, .. }) = heads.newest().await? else { return Ok(None) };
@@ -45,8 +47,9 @@ pub(crate) async fn newer_copy(heads: &Heads, layout: &Layout, copy: Option<u64>
     Ok((copy > head.number && !is_at_work).then_some(note))
 }
 
-/// Compares the files that `head` lists with those that are there, and reads their headers. The second part tells where those end that
-/// are missing or cut off, the third the number of the newest second copy of a head.
+/// Compares the files that `head` lists with those that are there, and reads their headers.
+///
+/// Returns the damage, the position at which each missing or short file ends, and the number of the newest second copy of a head.
 pub(crate) async fn files(
     repository: &OpenRepository,
     layout: &Layout,
@@ -62,21 +65,22 @@ pub(crate) async fn files(
         let found = lengths.get(&key);
         let fault = match found {
             None => Some(Fault::Missing),
-            // A fold that was cut off may have written past the end: nobody refers to that, and the next fold writes over it.
+            // A fold that was cut off may have written past the end. Nothing refers to those bytes, and the next fold writes over
+            // them.
             Some(length) if *length < file.length || (*length > file.length && !folds) => {
                 Some(Fault::HasBytes { bytes: *length, expected_bytes: file.length })
             }
             Some(_) => None,
         };
         if let Some(fault) = fault {
-            // What lies before the cut is there; whether it is intact, reading it tells.
+            // The blocks before the cut are there. Only reading them tells whether they are intact.
             let end = found.copied().unwrap_or(0);
             cut.insert(*id, end);
             let is_lost = |at: &StoredBlock| at.file == *id && end < at.offset + u64::from(at.length);
             let touches = touched_by(&head.chain, states, is_lost);
             damage.push(Damage { object: key, what: DamageKind::File { fault }, touches });
         } else if let Some(fault) = header_fault(repository, layout, head, *id).await? {
-            // Frames say themselves what they are; the header only helps to salvage them.
+            // Frames identify themselves. The header only helps to salvage them.
             damage.push(Damage { object: key, what: DamageKind::FileHeader { fault }, touches: Vec::new() });
         }
     }
@@ -91,7 +95,7 @@ async fn header_fault(
 ) -> Result<Option<Fault>> {
     let key = layout.backup_file(id)?;
     let read = async |length: u64| match repository.backend().get_range(&key, 0..length).await {
-        // It was listed, and may be gone since.
+        // The file was listed, and may have been deleted since.
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
             Ok(Err(Fault::unreadable(&error)))
         }
@@ -124,7 +128,7 @@ async fn header_fault(
     })
 }
 
-/// The points and machines whose state has a block that `is_lost` says is lost.
+/// Returns the points and machines whose state has a block that `is_lost` names.
 fn touched_by(chain: &Chain, states: &[(Sequence, BlockMap)], is_lost: impl Fn(&StoredBlock) -> bool) -> Vec<Touched> {
     let mut touched = BTreeSet::new();
     for (sequence, state) in states {
@@ -138,12 +142,12 @@ fn touched_by(chain: &Chain, states: &[(Sequence, BlockMap)], is_lost: impl Fn(&
     touched.into_iter().collect()
 }
 
-/// Whether a point has a machine to restore. Of one that a copy was cut off at, the state below is an earlier point's.
+/// Whether a machine can be restored from a point. If its copy was cut off, the state below is an earlier point's.
 fn is_restorable(point: &RestorePoint, name: &MachineName) -> bool {
     point.machine(name).is_some_and(MachineState::is_whole)
 }
 
-/// One entry for each damaged block, with the points whose state still has it.
+/// Returns one entry for each damaged block, with the points whose state still has it.
 pub(crate) fn blocks(
     layout: &Layout,
     chain: &Chain,

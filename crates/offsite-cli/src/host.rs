@@ -258,7 +258,8 @@ impl Host {
         script.run(input, &json::interval(report), &|line| self.listener.script(line)).await
     }
 
-    /// Sends the mail of a run, if it is wanted; `warnings` is what else went wrong after it. What went wrong, a sentence each.
+    /// Sends the mail of a run, if the config asks for it. `warnings` is what went wrong after the run. Returns what went wrong with the
+    /// mail, one sentence each.
     async fn send_mail(&self, report: &CopyRun, warnings: &[String]) -> Vec<String> {
         let job = self.name.as_str();
         let Some(mail) = self.config.job_mail(job) else { return Vec::new() };

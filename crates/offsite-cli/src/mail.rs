@@ -1,9 +1,10 @@
-//! Mail: what is told of a run or of a day, how it is kept until a server has taken it, and how it gets there.
+//! Mail: the letters about a run and about a day, the outbox that keeps them until a server has taken them, and the delivery.
 //!
 //! Laws:
-//! - A letter is made of facts alone, and text and HTML of a letter alone: no clock, no file, no network.
-//! - A mail is in the outbox before a server is asked, and leaves it only when a server has taken it, or when the outbox is full.
-//! - A mail goes to each recipient whom the server takes. The others are named in a warning. If the server takes nobody, it is kept.
+//! - The facts alone make a letter. The letter alone makes text and HTML. There is no clock, no file and no network there.
+//! - A mail is in the outbox before a server is asked. It leaves the outbox when a server has taken it, when the outbox is full, or when
+//!   the config no longer says where it goes.
+//! - Each recipient whom the server accepts gets the mail. A warning names the others. If the server accepts nobody, the mail stays.
 //! - Sending ends in bounded time, and no failure of it fails anything else.
 
 mod account;

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::mail::{Account, Limits, Origin, Outbox, Post, host_name};
 
-/// Sends mails of this config, and keeps them in its state folder.
+/// Returns the sender of the mails of this config, whose state folder keeps them.
 pub(crate) fn post(config: &Config) -> Post<'_> {
     Post {
         outbox: Outbox::new(config.state_dir().outbox()),
@@ -13,7 +13,7 @@ pub(crate) fn post(config: &Config) -> Post<'_> {
     }
 }
 
-/// The addresses of a mail, by the config of now; none, if it names none any more.
+/// Returns the addresses of a mail by the config of now. `None` if the config no longer names any.
 fn account(config: &Config, origin: &Origin) -> Option<Account> {
     match origin {
         Origin::Job(job) => config.job_mail(job).map(|mail| mail.account),

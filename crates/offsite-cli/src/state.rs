@@ -40,7 +40,7 @@ pub(crate) struct LastResult {
     /// What a later verification or repair found, with earlier findings that no run mends or reports.
     #[serde(default)]
     pub(crate) verified: Option<Verified>,
-    /// What its runs have done.
+    /// What the job's runs have done in all.
     #[serde(default)]
     pub(crate) totals: Totals,
 }
@@ -95,7 +95,7 @@ impl StateDir {
         self.0.join("media").join(name)
     }
 
-    /// The mails that no server has taken yet.
+    /// Returns the folder of the mails that no server has taken yet.
     pub(crate) fn outbox(&self) -> PathBuf {
         self.0.join("mail")
     }

@@ -1,4 +1,4 @@
-//! What runs of a job have done, from the first that the state folder knows of.
+//! What the runs of a job have done in all, from the first run that the state folder knows of.
 
 use offsite::runner::{CopyRun, RunStatus};
 use serde::{Deserialize, Serialize};
@@ -11,16 +11,16 @@ pub(crate) struct Totals {
     /// Runs with warnings.
     pub(crate) warnings: u64,
     pub(crate) failed: u64,
-    /// Read from sources.
+    /// The bytes that were read from the sources.
     pub(crate) carried_bytes: u64,
-    /// Not read from sources, as the target had it.
+    /// The bytes that were not read from the sources, because the target had them.
     pub(crate) saved_bytes: u64,
-    /// Written to the target.
+    /// The bytes that were written to the target.
     pub(crate) written_bytes: u64,
 }
 
 impl Totals {
-    /// With one run more.
+    /// Returns the counts with one more run.
     #[must_use]
     pub(crate) fn with(mut self, run: &CopyRun) -> Self {
         self.runs += 1;
@@ -38,7 +38,7 @@ impl Totals {
         self
     }
 
-    /// What came since `before`. If the counts have begun anew meanwhile, that is all of them.
+    /// Returns what has come since `before`. If the counts have begun anew meanwhile, it returns all of them.
     #[must_use]
     pub(crate) fn since(self, before: Self) -> Self {
         let less = |now: u64, before: u64| now.checked_sub(before);

@@ -15,7 +15,7 @@ pub(crate) async fn run(arguments: &Arguments, path: &Path) -> Result<Status, Fa
     test(jobs, *json, path).await
 }
 
-/// Sends a test mail for each account: of the jobs that were named, or of all jobs and the digest.
+/// Sends a test mail by each account: that of each job in `named`, or those of all jobs and of the digest if `named` is empty.
 async fn test(named: &[String], is_json: bool, path: &Path) -> Result<Status, Failure> {
     let config = Config::load(path)?;
     let accounts = accounts(&config, named, path)?;
@@ -44,7 +44,7 @@ async fn test(named: &[String], is_json: bool, path: &Path) -> Result<Status, Fa
     Ok(status)
 }
 
-/// What mail is about, and where it goes.
+/// Returns what each mail is about, and its account.
 fn accounts(config: &Config, named: &[String], path: &Path) -> Result<Vec<(String, Account)>, Failure> {
     let names = match named {
         [] => config.jobs.keys().cloned().collect(),

@@ -14,7 +14,7 @@ use super::fault::{Fault, fault};
 use crate::local_time::LocalTime;
 use crate::mail::{Account, CredentialSource, Server, host_name, mailbox};
 
-/// What the other tables leave out.
+/// `[mail]`. It has what the other tables leave out.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MailConfig {
@@ -24,7 +24,7 @@ pub(super) struct MailConfig {
     credentials: Option<Spanned<CredentialsConfig>>,
 }
 
-/// Mail after each interval of a job.
+/// `after.mail`: the mail after each interval of a job.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AfterMailConfig {
@@ -35,7 +35,7 @@ pub(super) struct AfterMailConfig {
     credentials: Option<Spanned<CredentialsConfig>>,
 }
 
-/// One mail a day about all jobs.
+/// `[daemon.digest]`: one mail a day about all jobs.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DigestConfig {
@@ -68,7 +68,7 @@ struct NamedCredentials {
     credential: Option<String>,
 }
 
-/// After which runs mail is sent.
+/// The runs after which mail is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum When {
@@ -77,7 +77,7 @@ enum When {
     Failed,
 }
 
-/// Mail of a job.
+/// The mail of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobMail {
     pub(crate) account: Account,
@@ -85,7 +85,7 @@ pub(crate) struct JobMail {
 }
 
 impl JobMail {
-    /// Whether a run that ended so is written of.
+    /// Returns `true` if a run with this status gets a mail.
     pub(crate) fn is_wanted(&self, status: RunStatus) -> bool {
         match self.when {
             When::Always => true,
@@ -95,17 +95,17 @@ impl JobMail {
     }
 }
 
-/// The digest.
+/// The settings of the digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DigestSettings {
     pub(crate) account: Account,
-    /// It is written when an interval begins.
+    /// The daemon writes a digest when an interval begins.
     pub(crate) days: Interval,
     time_zone: Option<String>,
 }
 
 impl DigestSettings {
-    /// Where its times are told.
+    /// Returns the time zone of the times in the mail.
     pub(crate) fn local(&self) -> LocalTime {
         LocalTime::of_zone(self.time_zone.as_deref())
     }
@@ -176,7 +176,8 @@ impl Keys<'_> {
         Ok(Some(source))
     }
 
-    /// With what `base` has, where these have nothing. Credentials are for one server: who names a server names its own.
+    /// Returns the account of these keys. What they leave out, `base` has. Credentials are for one server, so a table that names a server
+    /// names its own.
     fn account(&self, base: &Self, span: Range<usize>, folder: &Path) -> Result<Account, Fault> {
         let missing = |name: &str, example: &str| Fault {
             why: format!("{}: it is missing, here and in [mail]: write {name} = {example}", self.key(name)),
@@ -218,7 +219,7 @@ impl MailConfig {
         }
     }
 
-    /// Reads what is there.
+    /// Checks the keys that are there.
     pub(super) fn check(&self, folder: &Path) -> Result<(), Fault> {
         let keys = self.keys();
         keys.to()?;
@@ -232,14 +233,14 @@ impl MailConfig {
         }
     }
 
-    /// Whose addresses and server those of a trial without a job are.
+    /// Returns the account that a test mail uses if neither a job nor the digest sends mail.
     pub(super) fn account(&self, folder: &Path) -> Result<Account, Fault> {
         self.keys().account(&self.keys(), 0..0, folder)
     }
 }
 
 impl AfterMailConfig {
-    /// Mail of a job; what is left out is in `base`.
+    /// Returns the mail of a job. `base` has what the table leaves out.
     pub(super) fn mail(&self, span: Range<usize>, base: &MailConfig, folder: &Path) -> Result<JobMail, Fault> {
         let Self { when, to, from, server, credentials } = self;
         let keys = Keys {
@@ -254,7 +255,7 @@ impl AfterMailConfig {
 }
 
 impl DigestConfig {
-    /// The digest; what is left out is in `base`.
+    /// Returns the settings of the digest. `base` has what the table leaves out.
     pub(super) fn settings(&self, base: &MailConfig, folder: &Path) -> Result<DigestSettings, Fault> {
         const TABLE: &str = "[daemon.digest] ";
         let Self { at, time_zone, to, from, server, credentials } = self;

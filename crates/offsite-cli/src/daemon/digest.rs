@@ -17,19 +17,19 @@ use crate::mailing::post;
 use crate::state::StateDir;
 use crate::totals::Totals;
 
-/// Whether a digest is to be written at `now`, when the one before was written at `before`: once for each time of day that has passed,
-/// and once for several of them.
+/// Returns `true` if the daemon must write a digest at `now`, after the one of `before`. If several hours of a digest have passed, one
+/// digest is enough.
 fn is_due(days: &Interval, before: Timestamp, now: Timestamp) -> bool {
     // A clock that was ahead must not silence the digest until its time comes.
     before < days.at(now).start && before <= now
 }
 
-/// The next time at which a digest is to be written.
+/// Returns when the daemon must write the next digest.
 fn next(days: &Interval, now: Timestamp) -> Timestamp {
     days.at(now).end
 }
 
-/// Writes digests by the config of now until it is dropped.
+/// Writes digests by the config of now, until it is dropped.
 pub(super) async fn run(mut configs: watch::Receiver<Arc<Config>>, clock: Arc<dyn Clock>, state: StateDir) {
     let mut remembered = Remembered::load(&state);
     loop {
@@ -55,7 +55,7 @@ pub(super) async fn run(mut configs: watch::Receiver<Arc<Config>>, clock: Arc<dy
     }
 }
 
-/// Writes a digest and sends it; what is to be remembered of it.
+/// Writes a digest and sends it. Returns what the daemon remembers of it.
 async fn write(
     config: &Config,
     settings: &DigestSettings,
@@ -67,7 +67,7 @@ async fn write(
     let letter = mail::digest(&facts(config, state, before, now, &host).await, &settings.local());
     let post = post(config);
     let mail = Mail::new(&letter, Origin::Digest, now.to_string(), &host);
-    // First kept, then remembered, then sent: whatever ends the process in between, it comes, and hardly ever twice.
+    // The order matters: keep, remember, send. If the process ends in between, the digest still comes, and hardly ever twice.
     let kept = post.keep(&mail);
     let remembered = keep(Remembered::at(now, totals(state)), state);
     let warnings = post.send_kept(kept, &mail).await;

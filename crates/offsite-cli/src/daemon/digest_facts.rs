@@ -1,4 +1,4 @@
-//! What a digest is written from: the state folder, and a look at where the copies are.
+//! The facts of a digest, from the state folder and from a look at the copies.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::{host, place};
 
 /// How long a look at the copies of a job may take.
 const LOOK_MAX: Duration = Duration::from_secs(60);
-/// What is foretold.
+/// How far the forecast goes.
 const OUTLOOK_SECS: i64 = 7 * 86_400;
-/// Of more blocks nothing is foretold: it takes their lives in memory.
+/// The greatest number of blocks for which there is a forecast. It takes memory for each block.
 const OUTLOOK_BLOCKS_MAX: u64 = 4_000_000;
 
-/// All that is known at `now`, by a host of this name.
+/// Returns all that the host of this name knows at `now`.
 pub(super) async fn facts(
     config: &Config,
     state: &StateDir,
@@ -64,7 +64,7 @@ pub(super) async fn facts(
     }
 }
 
-/// What the state folder tells of a job.
+/// Returns what the state folder tells of a job.
 fn told(name: &str, job: &JobConfig, last: Option<&LastResult>, before: &Remembered) -> JobFacts {
     let counted = before.totals.get(name).copied().unwrap_or_default();
     JobFacts {
@@ -88,7 +88,7 @@ fn told(name: &str, job: &JobConfig, last: Option<&LastResult>, before: &Remembe
     }
 }
 
-/// Where the copies of a job are. A place without copies of it is left out.
+/// Returns the places of a job's copies. It leaves out places without any.
 async fn places(name: &JobName, job: &JobConfig, config: &Config, now: Timestamp) -> Result<Vec<PlaceFacts>, Failure> {
     let folder = config.folder_of(&job.target, name);
     let mut places = Vec::new();
@@ -121,7 +121,7 @@ async fn places(name: &JobName, job: &JobConfig, config: &Config, now: Timestamp
     Ok(places)
 }
 
-/// How often the job makes a point.
+/// Returns the seconds from one restore point of the job to the next.
 fn rhythm_secs(job: &JobConfig) -> i64 {
     const DAY_SECS: i64 = 86_400;
     let settings = job.settings().ok();

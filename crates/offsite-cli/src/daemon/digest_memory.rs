@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 use crate::state::StateDir;
 use crate::totals::Totals;
 
-/// The version that is written. A file of another one is not understood.
+/// The version that is written. A file of another version is not read.
 const VERSION: u32 = 1;
-/// What is remembered, in the state folder.
+/// The file in the state folder.
 const FILE: &str = "digest.json";
 
 /// What is remembered of the digest before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Remembered {
     version: u32,
-    /// When it was written, or when the daemon began to count. RFC 3339.
+    /// The time of the digest, or the time at which the daemon began to count, in RFC 3339.
     written: String,
-    /// What the runs of each job had done by then.
+    /// What the runs of each job had done in all by then.
     pub(super) totals: BTreeMap<String, Totals>,
 }
 

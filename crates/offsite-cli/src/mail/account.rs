@@ -1,4 +1,4 @@
-//! Where mail goes, and which server takes it.
+//! The addresses of a mail, and the server that takes it.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ const PORT: u16 = 25;
 /// The port of TLS from the first byte.
 const TLS_PORT: u16 = 465;
 
-/// Who writes to whom, and by which server.
+/// The sender, the recipients and the server of mails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) server: Server,
-    /// Who logs in. Without it, nobody does.
+    /// User and password. `None` if nobody logs in.
     pub(crate) credentials: Option<CredentialSource>,
     pub(crate) from: Mailbox,
     /// At least one.
@@ -23,7 +23,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The recipients, as one reads them.
+    /// Returns the recipients as a person reads them.
     pub(crate) fn recipients(&self) -> String {
         self.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
@@ -32,18 +32,18 @@ impl Account {
 /// A server of mail.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Server {
-    /// Whether it speaks TLS from the first byte. Else it may offer STARTTLS.
+    /// `true` if the server speaks TLS from the first byte. Otherwise, it may offer STARTTLS.
     pub(crate) is_tls: bool,
-    /// A name or an address; one of IPv6 without brackets.
+    /// The name or the address. An IPv6 address has no brackets here.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
 impl Server {
-    /// Reads `smtp://host:port` or `smtps://host:port`; the port may be left out.
+    /// Reads `smtp://host:port` or `smtps://host:port`. The port is optional.
     ///
     /// # Errors
-    /// What is wrong, and the way out. The text is not repeated if it may hold a password.
+    /// What is wrong, and the way out. It does not repeat a text that may hold a password.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         const SHAPE: &str = "write \"smtp://mail.example.org:25\", or \"smtps://mail.example.org:465\"";
         if text.contains('@') {
@@ -94,7 +94,7 @@ impl fmt::Display for Server {
     }
 }
 
-/// Reads an address, with or without a name before it.
+/// Reads an address. A name may stand before it.
 ///
 /// # Errors
 /// What is wrong, and the way out.

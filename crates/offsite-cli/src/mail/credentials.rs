@@ -1,4 +1,4 @@
-//! Who logs in at a server of mail: read anew for each delivery, and never shown.
+//! User and password for a server of mail. They are read anew for each delivery, and never shown.
 
 use std::fmt;
 use std::fs::File;
@@ -6,14 +6,14 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Longer files hold something else.
+/// The greatest length of the file in bytes. A longer file holds something else.
 const BYTES_MAX: u64 = 64 << 10;
 /// The variable by which systemd names the folder of a service's credentials.
 const SYSTEMD_FOLDER: &str = "CREDENTIALS_DIRECTORY";
-/// What other users may do with a file.
+/// The permissions of other users.
 const OTHERS: u32 = 0o007;
 
-/// Where user and password are.
+/// The place of user and password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CredentialSource {
     /// In a file.
@@ -22,7 +22,7 @@ pub(crate) enum CredentialSource {
     Systemd(String),
 }
 
-/// User and password. It shows neither.
+/// User and password. `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Login {
     pub(super) user: String,
@@ -39,7 +39,7 @@ impl CredentialSource {
     /// Reads them.
     ///
     /// # Errors
-    /// What is wrong, and the way out; nothing of what the file holds.
+    /// What is wrong, and the way out. It repeats nothing of the file.
     pub(super) fn read(&self) -> Result<Login, String> {
         self.read_in(std::env::var_os(SYSTEMD_FOLDER).map(PathBuf::from).as_deref())
     }
@@ -47,7 +47,7 @@ impl CredentialSource {
     fn read_in(&self, systemd: Option<&Path>) -> Result<Login, String> {
         let (path, is_guarded) = match (self, systemd) {
             (Self::File(path), _) => (path.clone(), false),
-            // Its folder is closed to others.
+            // systemd closes the folder to other users.
             (Self::Systemd(name), Some(folder)) => (folder.join(name), true),
             (Self::Systemd(name), None) => {
                 return Err(format!(
@@ -75,7 +75,8 @@ impl CredentialSource {
     }
 }
 
-/// One line `user:password`, or the lines `user = ...` and `password = ...`. Empty lines, and those that begin with `#`, do not count.
+/// Reads one line `user:password`, or the lines `user = ...` and `password = ...`. Empty lines and lines that begin with `#` do not
+/// count.
 fn parse(text: &str) -> Option<Login> {
     let lines: Vec<&str> =
         text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')).collect();

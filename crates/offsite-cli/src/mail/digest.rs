@@ -9,16 +9,16 @@ use crate::local_time::LocalTime;
 use crate::render;
 use crate::totals::Totals;
 
-/// What the letter is made of.
+/// The facts of the letter.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Digest {
     /// The host that writes.
     pub(crate) host: String,
     pub(crate) now: Timestamp,
-    /// When the digest before was written.
+    /// The time of the digest before. `None` if this is the first.
     pub(crate) since: Option<Timestamp>,
     pub(crate) jobs: Vec<JobFacts>,
-    /// What keeps the whole from being told.
+    /// The reasons why something is missing.
     pub(crate) notes: Vec<String>,
 }
 
@@ -31,21 +31,21 @@ pub(crate) struct JobFacts {
     pub(crate) last: Option<Last>,
     /// What failed since the last interval ended.
     pub(crate) failure: Option<String>,
-    /// What a verification found, a line each.
+    /// What a verification found, one line each.
     pub(crate) damage: Vec<String>,
     /// What was done since the digest before.
     pub(crate) done: Totals,
-    /// When each machine was in the newest state that there is a whole copy of.
+    /// The time of the newest state of each machine that has a whole copy. `None` if there is no copy.
     pub(crate) machines: Vec<(String, Option<Timestamp>)>,
-    /// How old that may be.
+    /// The age from which a copy is overdue.
     pub(crate) max_age: Option<Duration>,
-    /// Where the copies are; several places, if they are on drives in turn.
+    /// The places of the copies. Drives that are used in turn are several places.
     pub(crate) places: Vec<PlaceFacts>,
-    /// Why that cannot be told.
+    /// Why the places cannot be looked at.
     pub(crate) unseen: Option<String>,
 }
 
-/// What came of the last interval.
+/// The result of the last interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Last {
     /// `success`, `warning` or `failed`.
@@ -61,11 +61,11 @@ pub(crate) struct PlaceFacts {
     /// The drive, if it is one of several.
     pub(crate) drive: Option<String>,
     pub(crate) points: usize,
-    /// What the job's backup files take.
+    /// The bytes that the job's backup files take.
     pub(crate) used_bytes: u64,
-    /// What is free in the repository, where it tells.
+    /// The free bytes in the repository. `None` if it does not tell.
     pub(crate) free_bytes: Option<u64>,
-    /// How many restore points go in the next week, and what that gives back; none, where that is not known.
+    /// How many restore points go in the next week, and the bytes that come back. `None` if there is no forecast.
     pub(crate) leaving: Option<(usize, u64)>,
 }
 
@@ -78,7 +78,7 @@ impl JobFacts {
         self.max_age.is_some_and(|max_age| captured.is_none_or(|captured| age_secs(captured, now) > max_age.as_secs()))
     }
 
-    /// What needs a look, the worst first: how bad it is, and what it is.
+    /// Returns what needs a look, with its rank.
     fn problems(&self, now: Timestamp) -> Vec<(Rank, String)> {
         let mut problems = Vec::new();
         let name = &self.name;
@@ -113,7 +113,7 @@ impl JobFacts {
     }
 }
 
-/// How bad something is; the worst first.
+/// How bad something is. The worst comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Failed,
@@ -146,12 +146,12 @@ fn age(captured: Timestamp, now: Timestamp) -> String {
     render::age(now.unix_secs().saturating_sub(captured.unix_secs()))
 }
 
-/// Writes the letter; its times are told in `local`.
+/// Writes the letter, with times in the zone of `local`.
 pub(crate) fn digest(digest: &Digest, local: &LocalTime) -> Letter {
     let now = digest.now;
     let mut jobs: Vec<(Option<Rank>, &JobFacts)> =
         digest.jobs.iter().map(|job| (job.problems(now).iter().map(|(rank, _)| *rank).min(), job)).collect();
-    // Without a problem comes last.
+    // A job without a problem comes last.
     jobs.sort_by_key(|(rank, job)| (rank.is_none(), *rank, job.name.clone()));
     let mut problems: Vec<(Rank, String)> = jobs.iter().flat_map(|(_, job)| job.problems(now)).collect();
     problems.extend(digest.notes.iter().map(|note| (Rank::Warning, format!("WARNING {note}"))));
@@ -214,7 +214,7 @@ fn job_section(job: &JobFacts, digest: &Digest, local: &LocalTime) -> Section {
     Section { heading: format!("{} to {}", job.name, job.target), parts }
 }
 
-/// The oldest copies first; a bar says how much of its permitted age a copy has.
+/// Returns the table of the machines, the oldest copies first. A bar shows the age as a share of `max_age`.
 fn machine_table(job: &JobFacts, now: Timestamp, local: &LocalTime) -> Table {
     let mut machines: Vec<&(String, Option<Timestamp>)> = job.machines.iter().collect();
     machines.sort_by_key(|(name, captured)| (*captured, name.clone()));
@@ -254,10 +254,10 @@ fn place_table(place: &PlaceFacts) -> Table {
     Table::of(&head, [row])
 }
 
-/// What the next week gives back, and how long the free space lasts at the pace since the digest before.
+/// Tells what comes back in the next week, and how long the free space lasts at the pace since the digest before.
 fn outlook(place: &PlaceFacts, job: &JobFacts, digest: &Digest) -> Option<String> {
     const WEEK_SECS: u64 = 7 * 86_400;
-    /// A shorter time tells no pace.
+    /// The shortest time that tells a pace.
     const PACE_SECS_MIN: u64 = 20 * 3600;
     let (points, freed_bytes) = place.leaving?;
     let points_go = if points == 1 { "point goes" } else { "points go" };
@@ -388,7 +388,7 @@ mod tests {
     fn the_pace_is_told_only_where_it_is_known() {
         let (mut job, mut all) = (well("a"), day(Vec::new()));
         let line = |job: &JobFacts, all: &Digest| outlook(&job.places[0], job, all).unwrap_or_default();
-        // 42 GiB a week come, 35 go: 20 last for 20 days.
+        // Each week, 42 GiB come and 35 GiB go. So 20 GiB last for 20 days.
         assert!(line(&job, &all).ends_with("lasts for 20 days."), "{}", line(&job, &all));
         all.since = Some(time("2026-11-23T05:00:00Z"));
         assert!(!line(&job, &all).contains("pace"));

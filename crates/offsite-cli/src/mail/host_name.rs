@@ -1,6 +1,6 @@
-//! What this host calls itself.
+//! The name of this host.
 
-/// The host's name; `localhost`, if it tells none.
+/// Returns the name of the host, or `localhost` if it has none.
 pub(crate) fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {

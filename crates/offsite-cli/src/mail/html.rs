@@ -1,12 +1,12 @@
-//! A letter as HTML that each client of mail shows: tables and inline styles. No script, no image, nothing from elsewhere.
+//! A letter as HTML. Each client of mail shows tables and inline styles. There is no script, no image, and nothing from elsewhere.
 
 use super::letter::{Bar, Cell, Letter, Part, Section, Table, Tone, clean};
 
-/// How long a bar is, in pixels.
+/// The length of a bar in pixels.
 const BAR_PIXELS: u32 = 160;
 const FONT: &str = "font-family:Arial,Helvetica,sans-serif;font-size:14px;line-height:20px;color:#1f2328";
 
-/// Draws it.
+/// Returns the letter as HTML.
 pub(super) fn html(letter: &Letter) -> String {
     let colour = colour(letter.tone);
     let title = escaped(&letter.title);
@@ -96,7 +96,7 @@ fn cell_html(cell: &Cell) -> String {
     }
 }
 
-/// Two cells side by side: what there is, and what is left of the whole.
+/// Returns a bar of two cells: the share, and the rest of the whole.
 fn bar_html(bar: Bar) -> String {
     let filled = (u32::from(bar.permille) * BAR_PIXELS).div_ceil(1000).min(BAR_PIXELS);
     let cell = |pixels: u32, colour: &str| match pixels {
@@ -113,7 +113,7 @@ fn bar_html(bar: Bar) -> String {
     )
 }
 
-/// A text that is nothing but text in HTML, in a value of an attribute too.
+/// Returns a text that is nothing but text in HTML, also in the value of an attribute.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in clean(text).chars() {

@@ -1,6 +1,6 @@
-//! What a mail says, before anybody draws it: the same for text and HTML.
+//! The content of a mail. Text and HTML are both made of it.
 
-/// How it is, in a colour.
+/// How things are. Each tone has a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tone {
     Well,
@@ -17,7 +17,7 @@ pub(crate) struct Letter {
     pub(crate) sections: Vec<Section>,
 }
 
-/// A part with a heading; without one, what it says comes first.
+/// A section. The first one has no heading.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Section {
     pub(crate) heading: String,
@@ -30,12 +30,12 @@ pub(crate) enum Part {
     Line(String),
     /// A sentence that nobody should miss.
     Alert(Tone, String),
-    /// What is to be known, by name.
+    /// Names with their values.
     Facts(Vec<(&'static str, String)>),
     Table(Table),
 }
 
-/// Rows below a head. A head of empty texts is not shown.
+/// Rows below a head. A head of empty texts does not show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) head: Vec<&'static str>,
@@ -56,12 +56,12 @@ pub(crate) enum Cell {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bar {
     pub(crate) tone: Tone,
-    /// 0 to 1000.
+    /// The share in thousandths, from 0 to 1000.
     pub(crate) permille: u16,
 }
 
 impl Bar {
-    /// The share of `part` in `whole`, at most all of it.
+    /// Returns the share of `part` in `whole`, which is at most the whole.
     pub(crate) fn of(tone: Tone, part: u64, whole: u64) -> Self {
         let permille = match whole {
             0 => 0,
@@ -72,28 +72,28 @@ impl Bar {
 }
 
 impl Table {
-    /// More rows make no mail that anybody reads.
+    /// The greatest number of rows. Nobody reads a longer mail.
     const ROWS_MAX: usize = 200;
 
-    /// A table of the first rows.
+    /// Returns a table of the first rows.
     pub(crate) fn of(head: &[&'static str], rows: impl IntoIterator<Item = Vec<Cell>>) -> Self {
         let mut rows = rows.into_iter();
         let shown = rows.by_ref().take(Self::ROWS_MAX).collect();
         Self { head: head.to_vec(), rows: shown, more: rows.count() }
     }
 
-    /// Whether the head says something.
+    /// Returns `true` if the head has a text.
     pub(super) fn has_head(&self) -> bool {
         self.head.iter().any(|name| !name.is_empty())
     }
 }
 
-/// A text on one line: what comes from outside (names, errors) has no say over the shape of a mail.
+/// Returns a text on one line. Names and errors come from outside, and must not change the shape of a mail.
 pub(super) fn clean(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
-/// Holds that text and HTML of a letter are what the golden files have; `OFFSITE_UPDATE_GOLDENS=1` writes them anew.
+/// Checks that text and HTML of a letter are those of the golden files. `OFFSITE_UPDATE_GOLDENS=1` writes the files anew.
 #[cfg(test)]
 #[track_caller]
 pub(super) fn golden(letter: &Letter, name: &str) {

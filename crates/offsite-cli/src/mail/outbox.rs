@@ -1,7 +1,6 @@
-//! Mails that no server has taken yet, in the state folder: a file for each, replaced whole.
+//! The outbox: mails that no server has taken yet, one file each, in the state folder.
 //!
-//! Several runs and a daemon may use it at once. Whoever sends a mail holds its claim, which is a lock on its file, so that nobody else
-//! sends it meanwhile.
+//! Several runs and a daemon may use it at once. A run that sends a mail holds a lock on its file. So no other run sends it meanwhile.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -17,26 +16,26 @@ use super::html::html;
 use super::letter::{Letter, clean};
 use super::text::text;
 
-/// More mails tell nobody more. The oldest go.
+/// The greatest number of mails. If there are more, the oldest go.
 const MAILS_MAX: usize = 100;
-/// The version that is written. A file of another one is not understood.
+/// The version that is written. A file of another version is not read.
 const VERSION: u32 = 1;
 const ENDING: &str = ".json";
 
-/// A mail without its addresses: those of the config count when it is sent.
+/// A mail without addresses. It goes to those of the config at the time when it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mail {
     version: u32,
-    /// Whose addresses it has.
+    /// What it is about. This tells its addresses.
     pub(crate) origin: Origin,
-    /// The same each time that it is sent.
+    /// Its identity. It is the same each time that the mail is sent.
     pub(super) message_id: String,
-    /// RFC 3339.
+    /// The time at which it was written, in RFC 3339.
     pub(crate) written: String,
     pub(crate) subject: String,
     pub(super) text: String,
     pub(super) html: String,
-    /// Why it was not sent the last time.
+    /// Why it was not sent the last time. `None` if no try has ended yet.
     pub(crate) why: Option<String>,
 }
 
@@ -49,7 +48,7 @@ pub(crate) enum Origin {
 }
 
 impl Mail {
-    /// A letter that was written at a time, by a host of this name.
+    /// Returns the mail of a letter that the host of this name wrote at a time.
     pub(crate) fn new(letter: &Letter, origin: Origin, written: String, host: &str) -> Self {
         let host: String =
             host.chars().filter(|letter| letter.is_ascii_alphanumeric() || ".-".contains(*letter)).collect();
@@ -66,14 +65,14 @@ impl Mail {
     }
 }
 
-/// A name that sorts by time, and that no other mail of this host has.
+/// Returns a name that sorts by time, and that no other mail of this host has.
 fn unique() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     format!("{nanos:020}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The mails.
+/// The outbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox(PathBuf);
 
@@ -85,33 +84,33 @@ pub(super) struct MailName(String);
 #[derive(Debug)]
 pub(super) struct Put {
     pub(super) name: MailName,
-    /// How many of the oldest were dropped, as there is no room for more.
+    /// How many of the oldest mails had to make room.
     pub(super) dropped: usize,
 }
 
 /// A mail that only its holder sends.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// Its lock is the claim.
+    /// The file, which is locked.
     _file: File,
     folder: PathBuf,
     name: MailName,
     pub(super) mail: Mail,
 }
 
-/// A mail that waits, to be shown.
+/// What `status` tells of a mail that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Unsent {
-    /// The job; none of a digest.
+    /// The job. `None` for a digest.
     pub(crate) job: Option<String>,
     pub(crate) subject: String,
     pub(crate) written: String,
-    /// Why it was not sent the last time; none, if nobody has tried to the end.
+    /// Why it was not sent the last time. `None` if no try has ended yet.
     pub(crate) why: Option<String>,
 }
 
 impl Outbox {
-    /// The outbox in a folder, which need not be there yet.
+    /// Returns the outbox in a folder. The folder need not exist yet.
     pub(crate) const fn new(folder: PathBuf) -> Self {
         Self(folder)
     }
@@ -120,7 +119,7 @@ impl Outbox {
         &self.0
     }
 
-    /// Puts a mail in, so that it outlives a power cut.
+    /// Puts a mail into the outbox. It survives a power cut from then on.
     ///
     /// # Errors
     /// Why it cannot be kept.
@@ -133,12 +132,12 @@ impl Outbox {
         Ok(Put { name, dropped })
     }
 
-    /// All mails, the oldest first.
+    /// Returns the names of all mails, the oldest first.
     pub(super) fn names(&self) -> Vec<MailName> {
         let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
         let mut names: Vec<MailName> = entries
             .filter_map(|entry| entry.file_name().into_string().ok())
-            // Others are half written.
+            // Other files are half written.
             .filter(|name| name.ends_with(ENDING) && name.starts_with(|first: char| first.is_ascii_digit()))
             .map(MailName)
             .collect();
@@ -146,7 +145,7 @@ impl Outbox {
         names
     }
 
-    /// Takes a mail to send it. None, if another has it, or has sent it.
+    /// Claims a mail to send it. `None` if another run has claimed it, or has sent it.
     ///
     /// # Errors
     /// Why it cannot be read.
@@ -160,10 +159,10 @@ impl Outbox {
         };
         match file.try_lock() {
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
-            // Some file systems have no locks: better twice than never.
+            // Some file systems have no locks. A mail that comes twice is better than none.
             Ok(()) | Err(fs::TryLockError::Error(_)) => {}
         }
-        // It may have been sent between the two.
+        // Another run may have sent it between opening and locking.
         let identity = |found: fs::Metadata| (found.dev(), found.ino());
         match (fs::metadata(&path).map(identity), file.metadata().map(identity)) {
             (Ok(there), Ok(here)) if there == here => {}
@@ -178,7 +177,7 @@ impl Outbox {
         }
     }
 
-    /// The mails that wait, the oldest first; and what is wrong with files that cannot be read.
+    /// Returns the mails that wait, the oldest first, and what is wrong with the files that cannot be read.
     pub(crate) fn unsent(&self) -> (Vec<Unsent>, Vec<String>) {
         let (mut unsent, mut faults) = (Vec::new(), Vec::new());
         for name in self.names() {
@@ -195,7 +194,7 @@ impl Outbox {
                     };
                     unsent.push(Unsent { job, subject, written, why });
                 }
-                // It has been sent.
+                // It has been sent meanwhile.
                 Err((ErrorKind::NotFound, _)) => {}
                 Err((_, why)) => faults.push(format!("{} cannot be read: {why}", path.display())),
             }
@@ -209,7 +208,7 @@ impl Outbox {
 }
 
 impl Claim {
-    /// A server has taken it, or nobody is to get it: it leaves the outbox.
+    /// Removes the mail from the outbox.
     ///
     /// # Errors
     /// Why it cannot be removed.
@@ -218,10 +217,10 @@ impl Claim {
         fs::remove_file(&path).map_err(|error| format!("{} cannot be removed: {error}", path.display()))
     }
 
-    /// It stays, with the reason.
+    /// Leaves the mail in the outbox, with the reason why it was not sent.
     pub(super) fn keep(mut self, why: &str) {
         self.mail.why = Some(why.to_owned());
-        // Without the reason it is kept all the same.
+        // If this fails, the mail stays without the reason.
         let _ = write(&self.folder, &self.name, &self.mail);
     }
 }

@@ -1,4 +1,4 @@
-//! Sends a mail, and with it those that were kept.
+//! Sends a mail, and with it those that wait in the outbox.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::render;
 /// How long sending may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Each step: connection, encryption, login, a mail.
+    /// The limit of each step: the connection, TLS, the login, a mail.
     pub(crate) step: Duration,
-    /// All of it.
+    /// The limit of all steps together.
     pub(crate) all: Duration,
 }
 
@@ -26,39 +26,39 @@ impl Default for Limits {
     }
 }
 
-/// Tells the addresses of a mail, by the config of now; none, if it names none any more.
+/// Returns the addresses of a mail by the config of now. `None` if the config no longer names any.
 pub(crate) type AccountOf<'a> = Box<dyn Fn(&Origin) -> Option<Account> + Send + Sync + 'a>;
 
-/// Who sends.
+/// The sender of mails.
 pub(crate) struct Post<'a> {
     pub(crate) outbox: Outbox,
     pub(crate) account: AccountOf<'a>,
-    /// What this host calls itself.
+    /// The name of this host.
     pub(crate) host: String,
     pub(crate) limits: Limits,
 }
 
-/// A mail that was put into the outbox, if it could be.
+/// A mail that was put into the outbox, or could not be.
 pub(crate) struct Kept {
     name: Option<MailName>,
-    /// What should be known of that.
+    /// What went wrong with that.
     note: Option<String>,
 }
 
-/// What one round of sending has found.
+/// What has come of one round of sending so far.
 #[derive(Default)]
 struct Round {
-    /// Servers that take no mail now, and why; each is asked once.
+    /// The servers that take no mail now, and why. A round asks each of them once.
     closed: BTreeMap<String, String>,
     sessions: Vec<(Account, Session)>,
-    /// What went wrong, and with how many mails.
+    /// The reasons why mails were not sent, and the number of mails for each.
     faults: BTreeMap<String, usize>,
-    /// What was dropped, and other things that should be known.
+    /// Other warnings.
     notes: Vec<String>,
 }
 
 impl Post<'_> {
-    /// Puts a mail into the outbox, sends it, and then those that were kept. What should be known, a sentence each: none, if all were sent.
+    /// Puts a mail into the outbox. Sends it, and then the mails that wait. Returns the warnings. There are none if all mails were sent.
     pub(crate) async fn send(&self, mail: &Mail) -> Vec<String> {
         self.send_kept(self.keep(mail), mail).await
     }
@@ -81,12 +81,13 @@ impl Post<'_> {
         }
     }
 
-    /// Sends a mail that was kept, and then the others. What should be known, a sentence each: none, if all were sent.
+    /// Sends a mail that was put into the outbox, and then the mails that wait. Returns the warnings. There are none if all mails were
+    /// sent.
     pub(crate) async fn send_kept(&self, Kept { name: first, note }: Kept, mail: &Mail) -> Vec<String> {
         let mut round = Round { notes: note.into_iter().collect(), ..Round::default() };
         let sending = async {
             if first.is_none() {
-                // Now or never.
+                // It cannot be kept, so this is the only try.
                 if let Some(account) = (self.account)(&mail.origin) {
                     let sent = self.hand_over(&mut round, mail, &account).await;
                     sent.unwrap_or_else(|why| *round.faults.entry(why).or_default() += 1);
@@ -183,7 +184,7 @@ impl Post<'_> {
     }
 }
 
-/// Sends a mail that is for nothing but to see whether mail arrives. It is not kept.
+/// Sends a test mail. It is not kept if it cannot be sent.
 ///
 /// # Errors
 /// Why it was not sent to all recipients, and the way out.
@@ -202,7 +203,7 @@ pub(crate) async fn try_account(account: &Account, mail: &Mail, host: &str, limi
     sent.unwrap_or_else(|_| Err(format!("it could not be sent within {} s", limits.all.as_secs())))
 }
 
-/// The letter of a trial.
+/// Returns the letter of a test mail.
 pub(crate) fn trial(about: &str, host: &str) -> Letter {
     use super::letter::{Part, Section};
     Letter {

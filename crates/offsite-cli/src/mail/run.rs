@@ -11,7 +11,7 @@ use super::letter::{Bar, Cell, Letter, Part, Section, Table, Tone};
 use crate::local_time::LocalTime;
 use crate::{render, words};
 
-/// What the letter is made of.
+/// The facts of the letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunFacts {
     pub(crate) job: String,
@@ -26,7 +26,7 @@ pub(crate) struct RunFacts {
     pub(crate) point: Option<u64>,
     /// Why it failed.
     pub(crate) failure: Option<String>,
-    /// What should be known, a sentence each.
+    /// Warnings, one sentence each.
     pub(crate) notes: Vec<String>,
     pub(crate) overdue: Vec<String>,
     pub(crate) machines: Vec<MachineFacts>,
@@ -37,20 +37,20 @@ pub(crate) struct RunFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MachineFacts {
     pub(crate) name: String,
-    /// What became of it, in one word.
+    /// What became of it, in one or two words.
     pub(crate) outcome: &'static str,
     /// What is wrong with it.
     pub(crate) problem: Option<String>,
-    /// When it was in the newest state that there is a whole copy of.
+    /// The time of its newest state that has a whole copy. `None` if there is no copy.
     pub(crate) newest: Option<Timestamp>,
 }
 
-/// What was moved.
+/// The data that was moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct TrafficFacts {
-    /// Read from sources.
+    /// The bytes that were read from the sources.
     pub(crate) carried_bytes: u64,
-    /// Not read from sources, as the target had it.
+    /// The bytes that were not read from the sources, because the target had them.
     pub(crate) saved_bytes: u64,
     pub(crate) written_bytes: u64,
     pub(crate) freed_bytes: u64,
@@ -58,7 +58,7 @@ pub(crate) struct TrafficFacts {
 }
 
 impl RunFacts {
-    /// What the report tells; `warnings` is what went wrong since, a sentence each.
+    /// Returns the facts of a report. `warnings` is what went wrong after the run, one sentence each.
     pub(crate) fn of(report: &CopyRun, warnings: &[String], host: String) -> Self {
         let status = match report.status() {
             RunStatus::Success if !warnings.is_empty() => RunStatus::Warning,
@@ -108,7 +108,7 @@ const fn word(outcome: &MachineOutcome) -> &'static str {
     }
 }
 
-/// Writes the letter; its times are told in `local`.
+/// Writes the letter, with times in the zone of `local`.
 pub(crate) fn run(facts: &RunFacts, local: &LocalTime) -> Letter {
     let (tone, result) = match facts.status {
         RunStatus::Success => (Tone::Well, "SUCCESS"),
@@ -159,7 +159,7 @@ fn summary(facts: &RunFacts, local: &LocalTime) -> Section {
 
 fn machines(facts: &RunFacts, local: &LocalTime) -> Section {
     let mut machines: Vec<&MachineFacts> = facts.machines.iter().collect();
-    // A stable sort: what needs a look first, else by name.
+    // Machines that need a look come first. The sort is stable, so the others stay sorted by name.
     machines.sort_by_key(|machine| machine.problem.is_none());
     let row = |machine: &MachineFacts| {
         let newest = machine.newest.map_or_else(|| "none".to_owned(), |time| local.time(time));

@@ -1,4 +1,4 @@
-//! Handing mails to a server, each step in bounded time.
+//! The delivery of mails to a server. Each step ends in bounded time.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,24 +17,24 @@ use super::credentials::Login;
 use super::letter::clean;
 use super::outbox::Mail;
 
-/// How long a server's answer to `QUIT` is waited for. Nothing depends on it.
+/// How long to wait for the answer to `QUIT`. Nothing depends on the answer.
 const LEAVE: Duration = Duration::from_secs(5);
-/// Longer answers of a server are cut off.
+/// The greatest number of characters of a server's answer. A longer answer is cut off.
 const ANSWER_CHARS_MAX: usize = 300;
 
-/// A server that takes mails.
+/// An open connection to a server.
 pub(super) struct Session {
     connection: AsyncSmtpConnection,
     step: Duration,
-    /// Whether a command may still be without its answer. The next answer would be taken for that of another command.
+    /// `true` if a command may still lack its answer. The next command would then get the answer of that one.
     is_broken: bool,
 }
 
 impl Session {
     /// Connects and logs in. Each step may take as long as `step`.
     ///
-    /// With credentials, or by `smtps://`, the server must prove by its certificate who it is. Else the connection is encrypted if the server
-    /// offers it, whoever the server is: that is no worse than plain text.
+    /// By `smtps://`, and before a login, the server must prove its name with its certificate. Otherwise, the connection is encrypted if
+    /// the server offers that, with any certificate. That is no worse than plain text.
     ///
     /// # Errors
     /// What went wrong, and the way out.
@@ -85,7 +85,7 @@ impl Session {
                 self.is_broken = false;
                 Ok(())
             }
-            // The server's words are left out: they may repeat what was sent.
+            // The answer is left out, because it may repeat what was sent.
             Ok(Err(error)) => Err(match error.status() {
                 Some(code) => format!("the server refused user and password of credentials ({code})"),
                 None => "the connection broke while logging in".to_owned(),
@@ -94,11 +94,11 @@ impl Session {
         }
     }
 
-    /// Hands over a message. If this returns without an error, the server has taken it for at least one recipient. Returns the recipients
-    /// whom the server has refused, and why.
+    /// Hands over a message. The server has then taken it for at least one recipient. Returns the recipients that the server has refused,
+    /// with the reasons.
     ///
     /// # Errors
-    /// What went wrong. Nobody gets the message.
+    /// What went wrong. The server has not said that it has taken the message.
     pub(super) async fn send(&mut self, message: &Message) -> Result<Vec<String>, String> {
         self.is_broken = true;
         let refused = bounded(self.step, "the mail", hand_over(&mut self.connection, message)).await?;
@@ -106,12 +106,12 @@ impl Session {
         Ok(refused)
     }
 
-    /// Whether another message can be handed over.
+    /// Returns `true` if the connection can take another message.
     pub(super) fn is_usable(&self) -> bool {
         !self.is_broken && !self.connection.has_broken()
     }
 
-    /// Takes leave. What has been taken stays taken, whatever the server says to this.
+    /// Says `QUIT`. The answer does not matter.
     pub(super) async fn close(mut self) {
         if self.is_usable() {
             let _ = timeout(self.step.min(LEAVE), self.connection.quit()).await;
@@ -119,7 +119,7 @@ impl Session {
     }
 }
 
-/// As lettre hands a message over, but that a refused recipient keeps it from no other.
+/// Hands a message over as lettre does. But a recipient that the server refuses does not keep the message from the others.
 async fn hand_over(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<Vec<String>, Error> {
     let envelope = message.envelope();
     let bytes = message.formatted();
@@ -136,7 +136,7 @@ async fn hand_over(connection: &mut AsyncSmtpConnection, message: &Message) -> R
     let mut last = None;
     for to in envelope.to() {
         if let Err(error) = connection.command(commands::Rcpt::new(to.clone(), Vec::new())).await {
-            // Without an answer, the connection is of no use for the others either.
+            // There was no answer, so the connection is broken.
             if error.status().is_none() {
                 return Err(error);
             }
@@ -174,14 +174,14 @@ fn words(error: &Error) -> String {
     }
 }
 
-/// How this host greets: by its name if that is one of DNS.
+/// Returns how this host greets: by its name, if that is a name of DNS.
 fn hello(host: &str) -> ClientId {
     let is_name =
         !host.is_empty() && host.chars().all(|letter| letter.is_ascii_alphanumeric() || ".-".contains(letter));
     if is_name { ClientId::Domain(host.to_owned()) } else { ClientId::default() }
 }
 
-/// A mail with the addresses of an account.
+/// Returns the message of a mail, with the addresses of an account.
 ///
 /// # Errors
 /// Why there is no such message.
@@ -192,7 +192,7 @@ pub(super) fn message(mail: &Mail, account: &Account) -> Result<Message, String>
     for to in &account.to {
         builder = builder.to(to.clone());
     }
-    // No replies by machines.
+    // This keeps other machines from replying.
     let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
     builder
         .message_id(Some(mail.message_id.clone()))

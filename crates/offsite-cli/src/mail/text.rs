@@ -3,10 +3,10 @@
 use super::letter::{Bar, Cell, Letter, Part, Section, Table, clean};
 use crate::render;
 
-/// How long a bar is.
+/// The length of a bar in characters.
 const BAR_CHARS: usize = 20;
 
-/// Draws it.
+/// Returns the letter as plain text.
 pub(super) fn text(letter: &Letter) -> String {
     let title = clean(&letter.title);
     let mut text = format!("{title}\n{}\n", "=".repeat(title.chars().count()));

@@ -37,49 +37,49 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the whole story on generated disks, in under a minute.
+    /// Show backup, copies, retention and restore on generated disks, in under a minute.
     Demo(Demo),
     /// Make a repository.
     Init(Init),
     /// Make one restore point of machines from their disk images.
     Backup(Backup),
-    /// Run one interval of the copy jobs now: sync, transform, release, post-job activities.
+    /// Run one interval of the copy jobs now: sync, transforms, release, post-job activities.
     Run(Run),
-    /// Do only what follows a copy: retention, merges, release. Needs no source.
+    /// Run only the transforms of the copy jobs: retention, merges, release. Needs no source.
     Transform(Transform),
     /// Run the copy jobs on their schedules until stopped; SIGHUP reads the config again.
     Daemon(Daemon),
-    /// Tell what the daemon is doing, and what came of each job's last interval.
+    /// Show what the daemon is doing, and the result of each job's last interval.
     Status(Status),
-    /// List or forget the drives of a repository that is on drives in turn.
+    /// List or forget the drives of a repository whose drives are used in turn.
     Media(Media),
     /// Send a mail by hand, to see whether mail of the config arrives.
     Mail(Mail),
     /// List restore points.
     Points(Points),
-    /// Draw a job's chain, with what is kept why and until when.
+    /// Draw a job's chain, with the reason why each restore point is kept, and until when.
     Chain(Chain),
     /// Restore a machine's disks to images, block devices or standard output.
     Restore(Restore),
     /// Check that everything restores.
     Verify(Verify),
-    /// Bring back a head or indexes that were lost or damaged.
+    /// Restore lost or damaged heads and indexes of a job.
     Repair(Repair),
-    /// Write machines, each in its newest state, to one file that needs nothing else.
+    /// Write the newest state of machines to one self-contained file.
     Export(Export),
-    /// Make an exported restore point the first of a copy job's chain.
+    /// Start a copy job's chain with an exported restore point.
     Import(Import),
-    /// Make a carried copy the start of a copy job's chain.
+    /// Start a copy job's chain with a copy that was carried there.
     Map(Map),
-    /// Show a chain's life under a policy, run by run, without data.
+    /// Show how a chain develops under a retention policy, run by run, without data.
     Simulate(Simulate),
-    /// Try whether a place does what a repository must do.
+    /// Test whether a place can hold a repository.
     CheckRepository(CheckRepository),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// The folder to make and leave to play with (default: offsite-demo, or the next free name).
+    /// The folder to make; it stays for you to try commands on (default: offsite-demo, or the next free name).
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Keep the copies in a bucket, at AWS_ENDPOINT_URL if that is set, with the key of the environment.
@@ -92,10 +92,10 @@ pub(crate) struct Init {
     /// The repository: a folder or a prefix of a bucket that is empty or does not exist yet, or a set of drives of which an empty
     /// one is mounted.
     pub(crate) repo: String,
-    /// What is on the drive's sticker (default: the repository's name and a number).
+    /// The label on the drive's sticker (default: the repository's name and a number).
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
-    /// Take a folder for a drive at which nothing is mounted, for tests: it stays one, and fills the disk that it is on.
+    /// Accept a folder at which nothing is mounted as a drive, for tests. It fills the disk that it is on.
     #[arg(long)]
     pub(crate) allow_unmounted: bool,
     /// Print JSON.
@@ -114,7 +114,7 @@ pub(crate) struct Backup {
     /// The restore point's time (default: now).
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(crate) at: Option<Timestamp>,
-    /// The clock is right, whatever the job has known before: take its time for the latest that is known, and prune by it.
+    /// Trust the clock, even if the job knows a later time: prune by the clock's time.
     #[arg(long)]
     pub(crate) trust_clock: bool,
     /// Keep this many restore points, at least 2 (default: all).
@@ -126,27 +126,28 @@ pub(crate) struct Backup {
     /// Read and store every block: an active full.
     #[arg(long, conflicts_with = "synthetic_full")]
     pub(crate) full: bool,
-    /// Store what changed, and make the point a full on the indexes of the points before it; no other block moves.
+    /// Store what changed, and make the point a full by its index: it refers to blocks of the points before it. No
+    /// other block moves.
     #[arg(long)]
     pub(crate) synthetic_full: bool,
     /// The size of a new job's blocks: 256KiB, 512KiB, 1MiB or 4MiB.
     #[arg(long, value_name = "SIZE", value_parser = block_size)]
     pub(crate) block_size: Option<BlockSize>,
-    /// Read the images in this format (raw or qcow2) from now on: all of them, those of a machine, or one disk. Without it, a
-    /// disk's format is what it was in its first backup, and that of a new disk is told by its first bytes.
+    /// Read the images in this format (raw or qcow2) from now on: all images, those of a machine, or one disk. By
+    /// default a disk keeps the format of its first backup, and the first bytes of a new disk tell its format.
     #[arg(long = "format", value_name = "[MACHINE:[DISK:]]FORMAT", value_parser = images::format_of)]
     pub(crate) formats: Vec<FormatOf>,
-    /// Read images although a process (QEMU) has them open for writing: they are snapshots of it, or it is meant.
+    /// Read images even if a process such as QEMU has them open for writing. Use it for snapshots.
     #[arg(long)]
     pub(crate) force_share: bool,
-    /// Follow the names of backing files: for images from a trusted place only.
+    /// Follow the names of backing files. Use it only for images from a trusted place.
     #[arg(long)]
     pub(crate) allow_backing_files: bool,
-    /// Give a machine of this run a tag, by which copy jobs select. What is given for a machine is in place of all
-    /// its tags and containers; `MACHINE:` takes them away.
+    /// Give a machine of this run a tag. Copy jobs select machines by tags. The options of one run replace all tags
+    /// and containers of a machine; `MACHINE:` removes them.
     #[arg(long = "tag", value_name = "MACHINE:TAG")]
     pub(crate) tags: Vec<String>,
-    /// Say in which folder or host a machine of this run is, perhaps as a path, by which copy jobs select.
+    /// Name the folder or host of a machine of this run, or a path of them. Copy jobs select machines by containers.
     #[arg(long = "container", value_name = "MACHINE:PATH")]
     pub(crate) containers: Vec<String>,
     /// Print what would be done and what it costs; write nothing.
@@ -155,8 +156,8 @@ pub(crate) struct Backup {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Machines and their disk images, raw or qcow2. By its name a disk is known from one run to the next (default: what its
-    /// image's file is called).
+    /// Machines and their disk images, raw or qcow2. The name identifies a disk from one run to the next (default:
+    /// the file name of its image).
     #[arg(required = true, value_name = "MACHINE=[NAME=]IMAGE[,...]", value_parser = images::machine_images)]
     pub(crate) machines: Vec<(MachineName, Vec<Disk>)>,
 }
@@ -172,13 +173,14 @@ pub(crate) struct Run {
     /// Run as if it were this time.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(crate) now: Option<Timestamp>,
-    /// Let go at once of all that a changed retention policy no longer keeps, instead of one generation a run.
+    /// Remove at once everything that a changed retention policy no longer keeps, instead of one generation a run.
     #[arg(long)]
     pub(crate) apply_policy: bool,
-    /// The clock is right, whatever the job has known before: take its time for the latest that is known, and prune by it.
+    /// Trust the clock, even if the job knows a later time: prune by the clock's time.
     #[arg(long)]
     pub(crate) trust_clock: bool,
-    /// Take machines over that the copy has from a job folder which is none of the sources: they are the same machines.
+    /// Take over machines whose copy came from a job folder that is none of the sources. Use it only if they are the
+    /// same machines.
     #[arg(long)]
     pub(crate) adopt: bool,
     /// Print JSON.
@@ -197,10 +199,10 @@ pub(crate) struct Transform {
     /// Do it as if it were this time.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(crate) now: Option<Timestamp>,
-    /// Let go at once of all that a changed retention policy no longer keeps, instead of one generation a run.
+    /// Remove at once everything that a changed retention policy no longer keeps, instead of one generation a run.
     #[arg(long)]
     pub(crate) apply_policy: bool,
-    /// The clock is right, whatever the job has known before: take its time for the latest that is known, and prune by it.
+    /// Trust the clock, even if the job knows a later time: prune by the clock's time.
     #[arg(long)]
     pub(crate) trust_clock: bool,
     /// Print JSON.
@@ -220,8 +222,8 @@ pub(crate) struct Daemon {
 /// It reads what the daemon and `offsite run` have left in the state folder, also while the config is wrong or no daemon is alive.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Answer as a monitoring plugin: one line, and exit status 0 OK, 1 WARNING, 2 CRITICAL (a machine is OVERDUE, a job has
-    /// failed, the daemon died), 3 UNKNOWN. These are not the exit statuses of the other commands.
+    /// Answer as a monitoring plugin: one line, and exit status 0 OK, 1 WARNING, 2 CRITICAL (a machine is OVERDUE, a
+    /// job has failed, the daemon died), or 3 UNKNOWN. These differ from the exit statuses of the other commands.
     #[arg(long)]
     pub(crate) check: bool,
     /// Print JSON.
@@ -237,7 +239,7 @@ pub(crate) struct Media {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MediaCommand {
-    /// List the drives that are known: when each was last seen, and what it holds.
+    /// List the known drives: when each was last seen, and what it holds.
     List {
         /// Only those of this repository (default: all of the config).
         repo: Option<String>,
@@ -245,7 +247,7 @@ pub(crate) enum MediaCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Forget a drive that is not coming back: the restore points on it no longer count for retention.
+    /// Forget a lost drive: the restore points on it no longer count for retention.
     Forget {
         /// The repository.
         repo: String,
@@ -276,10 +278,10 @@ pub(crate) struct Chain {
     /// The job.
     #[arg(value_parser = job_name)]
     pub(crate) job: JobName,
-    /// Tell when each restore point will go, and what that frees, if the job goes on as it does.
+    /// Show when each restore point will be removed and what that frees, if the job continues as before.
     #[arg(long)]
     pub(crate) forecast: bool,
-    /// Tell it as if it were this time.
+    /// Show the chain as if it were this time.
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(crate) now: Option<Timestamp>,
     /// Print JSON.
@@ -296,7 +298,7 @@ pub(crate) struct Verify {
     /// Read every block and compare it with its digest.
     #[arg(long)]
     pub(crate) read_data: bool,
-    /// Read about so many MiB of each chain's blocks, going on where the last such verification ended.
+    /// Read about so many MiB of each chain's blocks. It goes on where the last such verification ended.
     #[arg(long, value_name = "MIB")]
     pub(crate) budget_mib: Option<NonZeroU64>,
     /// Print JSON.
@@ -315,7 +317,7 @@ pub(crate) struct Simulate {
     /// Print JSON: a line with the chain and the archive after each point.
     #[arg(long, conflicts_with = "draw")]
     pub(crate) json: bool,
-    /// Draw the life of each restore point, in place of a line after each.
+    /// Draw the life of each restore point, instead of a line after each.
     #[arg(long)]
     pub(crate) draw: bool,
     /// Draw it into this file as a picture, too.
@@ -326,11 +328,11 @@ pub(crate) struct Simulate {
 /// How a backup job's chain grows and ages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Method {
-    /// Increments; the oldest are merged into the full.
+    /// Increments; merges move the oldest into the full.
     ForeverForward,
-    /// Increments and periodic fulls; an old full goes with its increments.
+    /// Increments and periodic fulls; an old full is removed with its increments.
     Forward,
-    /// The newest point is the full; the points before it are steps back from it.
+    /// The newest point is the full; older points are steps back from it.
     Reverse,
 }
 
@@ -344,15 +346,15 @@ impl From<Method> for BackupMethod {
     }
 }
 
-/// Try whether a place does what a repository must do.
+/// Test whether a place can hold a repository.
 ///
 /// All is done below a folder of its own, conformance-..., which is gone afterwards: what is there already is neither read nor
 /// changed. A check that is cut off leaves that folder; delete it.
 #[derive(Debug, Args)]
 pub(crate) struct CheckRepository {
-    /// The place: an Offsite repository, or what is to become one.
+    /// The place: an Offsite repository, or a place for one.
     pub(crate) repo: String,
-    /// Write small objects and race few times, for a slow link.
+    /// Write small objects and race fewer times, for a slow link.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Print JSON.

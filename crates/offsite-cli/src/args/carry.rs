@@ -25,7 +25,7 @@ pub(crate) struct Export {
     /// The states at the restore point of this number.
     #[arg(long, value_name = "SEQ")]
     pub(crate) point: Option<u64>,
-    /// A file that does not exist yet, or `-` for standard output; what the command says then goes to standard error.
+    /// A file that does not exist yet, or `-` for standard output. With `-`, messages go to standard error.
     #[arg(long, value_name = "FILE", value_parser = new_path)]
     pub(crate) to: PathBuf,
     /// Print what would be done and what it costs; write nothing.
@@ -59,13 +59,13 @@ pub(crate) struct Repair {
 pub(crate) struct Import {
     /// The repository.
     pub(crate) repo: String,
-    /// The copy job that goes on from it; it has no restore point yet.
+    /// The copy job that continues the chain; it must not have a restore point yet.
     #[arg(value_parser = job_name)]
     pub(crate) job: JobName,
     /// An exported restore point, or `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) from: PathBuf,
-    /// Print what would be done and what it costs; write nothing. Needs a file, as what was read of standard input is gone.
+    /// Print what would be done and what it costs; write nothing. Needs a file: standard input cannot be read twice.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Print JSON.
@@ -77,7 +77,7 @@ pub(crate) struct Import {
 pub(crate) struct Map {
     /// The repository.
     pub(crate) repo: String,
-    /// The copy job that goes on from it; it has no restore point yet.
+    /// The copy job that continues the chain; it must not have a restore point yet.
     #[arg(value_parser = job_name)]
     pub(crate) job: JobName,
     /// The seed: a repository with one job, or the folder of a job in a repository.

@@ -19,12 +19,12 @@ pub(crate) struct Restore {
     /// The machine.
     #[arg(value_parser = machine_name)]
     pub(crate) machine: MachineName,
-    /// Its state at or before this time (default: the newest): 2026-11-22T22:00:00Z or 2026-11-22T22:00:00+01:00; or, as the clocks
-    /// show it in the time_zone that the config gives the job (else in the zone of this host), "2026-11-22 22:00", "yesterday
-    /// 22:00" or 22:00, or 2026-11-22 or yesterday for the end of that day.
+    /// The state at or before this time (default: the newest): 2026-11-22T22:00:00Z or 2026-11-22T22:00:00+01:00; or,
+    /// as the clocks show it in the time_zone that the config gives the job (else in the zone of this host),
+    /// "2026-11-22 22:00", "yesterday 22:00" or 22:00, or 2026-11-22 or yesterday for the end of that day.
     #[arg(long, value_name = "TIME", conflicts_with = "point")]
     pub(crate) at: Option<When>,
-    /// Its state at the restore point of this number.
+    /// The state at the restore point of this number.
     #[arg(long, value_name = "SEQ")]
     pub(crate) point: Option<u64>,
     /// Only this disk, by its name or its number, the first being 0 (default: all).
@@ -34,12 +34,13 @@ pub(crate) struct Restore {
     /// to standard output. A folder that is missing is made: PATH itself for several disks, or if it ends with /.
     #[arg(long, value_name = "PATH", value_parser = new_path)]
     pub(crate) to: PathBuf,
-    /// Write over what is there, unless it is in use. A file is replaced once the new one is whole. A block device is written to:
-    /// its first bytes become the disk, zeros included, and what it has beyond stays. A restore to it that is cut off leaves a part
-    /// of the disk.
+    /// Write over what is there, unless it is in use. A file is replaced when the new one is complete. A block device
+    /// is written in place: its first bytes become the disk, zeros included, and the bytes beyond stay. An
+    /// interrupted restore leaves a part of the disk on it.
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Restore what is left of damaged disks: what is lost becomes zeros, its ranges are listed, and the exit status is 3.
+    /// Restore what is left of damaged disks: zeros replace lost blocks, their ranges are listed, and the exit status
+    /// is 3.
     #[arg(long)]
     pub(crate) salvage: bool,
     /// The format of the images.

@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Status(Status),
     /// List or forget the drives of a repository whose drives are used in turn.
     Media(Media),
-    /// Send a mail by hand, to see whether mail of the config arrives.
+    /// Send a test mail, to see whether the mail of the config arrives.
     Mail(Mail),
     /// List restore points.
     Points(Points),

@@ -10,9 +10,9 @@ pub(crate) struct Mail {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailCommand {
-    /// Send a test mail by each server and to each address that the config names. It is not kept if it cannot be sent.
+    /// Send a test mail by each server, to each address that the config names. It is not kept if it cannot be sent.
     Test {
-        /// Only the mail of these jobs (default: of all jobs, and of the digest).
+        /// Only the mail of these jobs (default: the mail of all jobs, and the digest).
         jobs: Vec<String>,
         /// Print JSON.
         #[arg(long)]

@@ -5,6 +5,7 @@
 //! - [`LoopDevice`]: a block device, where this user may have one.
 //! - [`Yankable`]: a drive that can be pulled out while it is mounted.
 //! - [`qemu`]: disk images as QEMU sees them.
+//! - [`smtp`]: a server of mail, which refuses and falls silent when told to.
 //! - [`Tree`]: files that are the same in every run.
 //!
 //! All of it is for tests: what goes wrong panics, with what the tool said.
@@ -14,6 +15,7 @@ mod disk;
 pub mod ext4;
 mod loop_device;
 pub mod qemu;
+pub mod smtp;
 mod tools;
 mod tree;
 mod yank;

@@ -2,6 +2,7 @@
 
 mod carry;
 mod images;
+mod mail;
 mod restore;
 
 use std::num::NonZeroU64;
@@ -15,6 +16,7 @@ use offsite::{BackupMethod, ImageFormat, JobName};
 
 pub(crate) use carry::{Export, Import, Map, Repair};
 pub(crate) use images::{Disk, FormatOf};
+pub(crate) use mail::{Mail, MailCommand};
 pub(crate) use restore::Restore;
 
 /// Backup copy jobs for virtual machine images.
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Status(Status),
     /// List or forget the drives of a repository whose drives are used in turn.
     Media(Media),
+    /// Send a test mail, to see whether the mail of the config arrives.
+    Mail(Mail),
     /// List restore points.
     Points(Points),
     /// Draw a job's chain, with the reason why each restore point is kept, and until when.

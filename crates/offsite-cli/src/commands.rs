@@ -6,6 +6,7 @@ pub(crate) mod check_repository;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod mail;
 pub(crate) mod map;
 pub(crate) mod media;
 pub(crate) mod planned;

@@ -3,6 +3,7 @@
 mod bounds;
 mod daemon;
 mod fault;
+mod mail;
 pub(crate) mod path;
 mod sources;
 mod timing;
@@ -16,12 +17,15 @@ use std::time::Duration;
 
 use daemon::DaemonConfig;
 use fault::Fault;
+use mail::MailConfig;
+pub(crate) use mail::{DigestSettings, JobMail};
 use offsite::runner::Settings;
 use offsite::{JobName, Selection, Traffic, Transforms};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::local_time::LocalTime;
+use crate::mail::Account;
 use crate::policy::RetentionConfig;
 use crate::post_job::Script;
 use crate::state::StateDir;
@@ -44,6 +48,9 @@ pub(crate) struct Config {
     pub(crate) daemon: DaemonConfig,
     #[serde(default)]
     traffic_rules: Vec<TrafficRuleConfig>,
+    /// What the mails of the jobs and the digest have in common.
+    #[serde(default)]
+    mail: MailConfig,
     /// The folder for what the host keeps. `None` stands for `.offsite` beside the file.
     state_dir: Option<PathBuf>,
     /// The registry of the rules about traffic. All jobs of this process share it.
@@ -196,7 +203,12 @@ impl Config {
             let line = text.get(..fault.span.start).map_or(1, |before| before.matches('\n').count() + 1);
             Failure::WrongUse(format!("config {}, line {line}: {what}{}", path.display(), fault.why))
         };
-        config.daemon.jobs_at_once().map_err(|fault| wrong_at("", fault))?;
+        config
+            .daemon
+            .jobs_at_once()
+            .and_then(|_| config.mail.check(&config.folder))
+            .and_then(|()| config.digest().map(drop))
+            .map_err(|fault| wrong_at("", fault))?;
         if let Some(fault) = config.state_dir.as_deref().and_then(path::fault) {
             return Err(wrong(format!("state_dir: {fault}")));
         }
@@ -222,12 +234,16 @@ impl Config {
             // It checks them before any job runs. Otherwise, a wrong number would stop the jobs after it.
             job.settings()
                 .and_then(|_| job.script(&config.folder).map(drop))
+                .and_then(|()| config.mail_of(job).map(drop))
                 .and_then(|()| job.max_age().map(drop))
                 .and_then(|()| job.min_free_bytes().map(drop))
                 .map_err(|fault| wrong_at(&format!("job {name:?}: "), fault))?;
             job.selection()
                 .and_then(|_| job.transforms().map(drop))
                 .map_err(|error| wrong(format!("job {name:?}: {error}")))?;
+            if job.after.as_ref().is_some_and(AfterConfig::is_empty) {
+                return Err(wrong(format!("job {name:?}: after is empty: name a script or a mail, or leave it out")));
+            }
             if let Some(fault) = job.sources().iter().find_map(SourceConfig::fault) {
                 return Err(wrong(format!("job {name:?}: {fault}")));
             }
@@ -335,6 +351,26 @@ impl Config {
         LocalTime::of_zone(self.jobs.get(job).and_then(|job| job.time_zone()))
     }
 
+    /// Returns the mail of the job `name`. `None` if the job sends none.
+    pub(crate) fn job_mail(&self, name: &str) -> Option<JobMail> {
+        // A config with a fault is not in force.
+        self.mail_of(self.jobs.get(name)?).ok().flatten()
+    }
+
+    fn mail_of(&self, job: &JobConfig) -> Result<Option<JobMail>, Fault> {
+        job.after.as_ref().map_or(Ok(None), |after| after.mail(&self.mail, &self.folder))
+    }
+
+    /// Returns the daily mail about all jobs. `None` if there is none.
+    pub(crate) fn digest(&self) -> Result<Option<DigestSettings>, Fault> {
+        self.daemon.digest.as_ref().map(|digest| digest.settings(&self.mail, &self.folder)).transpose()
+    }
+
+    /// Returns the addresses and the server of `[mail]`. `None` if `[mail]` does not name them.
+    pub(crate) fn common_mail(&self) -> Option<Account> {
+        self.mail.account(&self.folder).ok()
+    }
+
     /// Returns the folder for what the host keeps. A relative path starts at the file.
     pub(crate) fn state_dir(&self) -> StateDir {
         StateDir::new(self.folder.join(self.state_dir.as_deref().unwrap_or(Path::new(STATE_DIR))))
@@ -353,6 +389,9 @@ impl Config {
         let mut job = table("jobs", name).and_then(toml::Value::as_table).cloned();
         job.iter_mut().for_each(|job| drop(job.remove("bandwidth")));
         let mut revision = format!("{job:?}");
+        if self.job_mail(name).is_some() {
+            revision.push_str(&format!("\n{:?}", self.tables.get("mail")));
+        }
         if let Some(job) = self.jobs.get(name) {
             let repositories = job.sources().iter().map(|source| &source.repository).chain([&job.target]);
             for repository in repositories {
@@ -464,7 +503,7 @@ impl JobConfig {
 
     /// Returns the script that runs after each interval. `None` if there is none. A relative path starts in `folder`.
     pub(crate) fn script(&self, folder: &Path) -> Result<Option<Script>, Fault> {
-        self.after.as_ref().map(|after| after.script(folder)).transpose()
+        self.after.as_ref().map_or(Ok(None), |after| after.script(folder))
     }
 
     /// Returns where the job takes restore points from.

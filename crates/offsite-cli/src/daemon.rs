@@ -1,5 +1,8 @@
 //! `offsite daemon`: runs all jobs of the config on their schedules until it is stopped.
 
+mod digest;
+mod digest_facts;
+mod digest_memory;
 mod events;
 mod jobs;
 mod store;
@@ -12,6 +15,7 @@ use offsite::Traffic;
 use offsite::runner::{Clock, Daemon, FolderStore, Slots, StoreError};
 use store::DaemonStore;
 use tokio::signal::unix::{Signal, SignalKind};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::clock::clock;
@@ -44,17 +48,24 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
         let clock = clock.clone();
         move || clock.now()
     });
-    apply(&daemon, config, &slots, &clock, &traffic).await;
+    let config = Arc::new(with_traffic(config, &traffic));
+    let (configs, seen) = watch::channel(config.clone());
+    apply(&daemon, &config, &slots, &clock).await;
+    let digests = tokio::spawn(digest::run(seen, clock.clone(), state.clone()));
     while signals.next().await == Request::Reload {
         match load(path) {
             Ok(config) => {
-                apply(&daemon, stay(config, &state), &slots, &clock, &traffic).await;
+                let config = Arc::new(with_traffic(stay(config, &state), &traffic));
+                apply(&daemon, &config, &slots, &clock).await;
+                configs.send_replace(config);
                 info!("the config {} is in force", path.display());
             }
             Err(failure) => error!("the config is wrong, the old one stays in force: {}", words(&failure)),
         }
     }
     info!("stopping");
+    // A digest that it has written stays in the outbox.
+    digests.abort();
     tokio::select! {
         _ = daemon.stop() => {}
         // A user who asks twice does not want to wait. The next start goes on from there.
@@ -68,11 +79,10 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
 }
 
 /// Puts a config in force. Jobs that it does not have end. New and changed jobs start. All others go on.
-async fn apply(daemon: &Daemon, mut config: Config, slots: &Slots, clock: &Arc<dyn Clock>, traffic: &Traffic) {
-    config.keep_traffic(traffic);
+async fn apply(daemon: &Daemon, config: &Arc<Config>, slots: &Slots, clock: &Arc<dyn Clock>) {
     // A config with a fault is not in force.
     slots.resize(config.daemon.jobs_at_once().unwrap_or(1));
-    if let Err(error) = daemon.replace(scheduled(&Arc::new(config), clock)).await {
+    if let Err(error) = daemon.replace(scheduled(config, clock)).await {
         error!("{error}");
     }
 }
@@ -94,6 +104,12 @@ fn stay(mut config: Config, state: &StateDir) -> Config {
         warn!("state_dir has changed; that counts from the next start on");
         config.keep_state_dir(state);
     }
+    config
+}
+
+/// Returns the config with the registry of this daemon, in which its rules about traffic are in force from now on.
+fn with_traffic(mut config: Config, traffic: &Traffic) -> Config {
+    config.keep_traffic(traffic);
     config
 }
 

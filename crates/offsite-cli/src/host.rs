@@ -13,6 +13,8 @@ use offsite_backends::{EjectedMedium, Medium};
 
 use crate::config::{Config, JobConfig};
 use crate::error_text::one_line;
+use crate::mail::{self, Mail, Origin, RunFacts};
+use crate::mailing::post;
 use crate::media::Inserted;
 use crate::post_job::ScriptInput;
 use crate::status::Failure;
@@ -255,6 +257,21 @@ impl Host {
         let input = ScriptInput { job: self.name.as_str(), result: report.status().word(), point };
         script.run(input, &json::interval(report), &|line| self.listener.script(line)).await
     }
+
+    /// Sends the mail of a run, if the config asks for it. `warnings` is what went wrong after the run. Returns what went wrong with the
+    /// mail, one sentence each.
+    async fn send_mail(&self, report: &CopyRun, warnings: &[String]) -> Vec<String> {
+        let job = self.name.as_str();
+        let Some(mail) = self.config.job_mail(job) else { return Vec::new() };
+        let host = mail::host_name();
+        let facts = RunFacts::of(report, warnings, host.clone());
+        if !mail.is_wanted(facts.status) {
+            return Vec::new();
+        }
+        let letter = mail::run(&facts, &self.config.local_time(job));
+        let written = self.clock.now().to_string();
+        post(&self.config).send(&Mail::new(&letter, Origin::Job(job.to_owned()), written, &host)).await
+    }
 }
 
 #[async_trait]
@@ -286,6 +303,8 @@ impl Activity for Host {
         // The host that did the work reports it.
         if !report.is_done_elsewhere() {
             warnings.extend(self.run_script(report).await.err());
+            let untold = self.send_mail(report, &warnings).await;
+            warnings.extend(untold);
         }
         warnings
     }

@@ -18,6 +18,8 @@ mod json;
 mod limits;
 mod local_time;
 mod log;
+mod mail;
+mod mailing;
 mod media;
 mod operation;
 mod place;
@@ -32,6 +34,7 @@ mod state;
 mod status;
 mod stop_signal;
 mod stoppable;
+mod totals;
 mod when;
 mod words;
 pub mod workload;
@@ -77,6 +80,7 @@ async fn run(arguments: Arguments) -> Result<Status, Failure> {
         Command::Daemon(arguments) => daemon::run(&arguments, &config).await,
         Command::Status(status) => commands::status::run(&status, &config),
         Command::Media(media) => commands::media::run(&media, &config).await,
+        Command::Mail(mail) => commands::mail::run(&mail, &config).await,
         Command::Points(points) => commands::points::run(&points, &config).await,
         Command::Chain(chain) => commands::chain::run(&chain, &config).await,
         Command::Restore(restore) => commands::restore::run(&restore, &config).await,

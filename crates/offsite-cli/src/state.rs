@@ -13,6 +13,7 @@ use offsite::{Damage, JobName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::totals::Totals;
 use crate::{json, words};
 
 /// The version that is written. A file of another version is not read.
@@ -39,6 +40,9 @@ pub(crate) struct LastResult {
     /// What a later verification or repair found, with earlier findings that no run mends or reports.
     #[serde(default)]
     pub(crate) verified: Option<Verified>,
+    /// What the job's runs have done in all.
+    #[serde(default)]
+    pub(crate) totals: Totals,
 }
 
 /// What a verification of a job's copies found.
@@ -91,6 +95,11 @@ impl StateDir {
         self.0.join("media").join(name)
     }
 
+    /// Returns the folder of the mails that no server has taken yet.
+    pub(crate) fn outbox(&self) -> PathBuf {
+        self.0.join("mail")
+    }
+
     fn results(&self) -> PathBuf {
         self.0.join(RESULTS)
     }
@@ -107,12 +116,13 @@ impl StateDir {
         let job = report.job.as_str();
         let mut newest: BTreeMap<String, Option<String>> =
             report.newest.iter().map(|(name, time)| (name.to_string(), time.map(|time| time.to_string()))).collect();
-        let mut verified = None;
+        let (mut verified, mut totals) = (None, Totals::default());
         if let Ok(Some(before)) = read(&self.result(job)) {
             if newest.is_empty() {
                 // Copies also grow older while the target is away.
                 newest = before.newest;
             }
+            totals = before.totals;
             let lasting = before.verified.filter(|verified| !verified.others.is_empty());
             verified = lasting.map(|verified| Verified { files: Vec::new(), ..verified });
         }
@@ -122,6 +132,7 @@ impl StateDir {
             max_age_secs: report.max_age.map(|max_age| max_age.as_secs()),
             newest,
             verified,
+            totals: totals.with(report),
         };
         self.write(job, &last)
     }

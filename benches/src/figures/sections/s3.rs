@@ -7,7 +7,7 @@ use offsite_backends::S3;
 use offsite_s3_server::Operation;
 
 use super::s3_once::{Work, in_process};
-use super::s3_options::{IN_FLIGHT, KEEP, options};
+use super::s3_options::{IN_FLIGHT, options};
 use super::{Bench, remove};
 use crate::figures::pages::Pages;
 use crate::figures::s3_server::{Process, count_of};

@@ -17,6 +17,7 @@ use crate::commands::UNREADABLE;
 use crate::config::{self, Config};
 use crate::error_text::{chain_of, one_line};
 use crate::local_time::LocalTime;
+use crate::mail::{Outbox, Unsent};
 use crate::state::{LastResult, Verified};
 use crate::status::{Failure, Status};
 use crate::{clock, json, print, render};
@@ -35,6 +36,8 @@ struct Found {
     now: Timestamp,
     daemon: Option<DaemonStatus>,
     jobs: BTreeMap<String, Job>,
+    /// The mails that no server has taken yet.
+    unsent: Vec<Unsent>,
     /// The reasons why something is missing.
     warnings: Vec<String>,
 }
@@ -61,6 +64,8 @@ impl Found {
         // The lock comes first. A daemon that ends between the two looks has written its last status before the second.
         let looked = FolderStore::look(state.path());
         let (mut results, mut warnings) = state.last_results();
+        let (unsent, faults) = Outbox::new(state.outbox()).unsent();
+        warnings.extend(faults);
         let daemon = match (looked, &config) {
             (Ok(daemon), _) => daemon,
             (Err(error), Ok(_)) if results.is_empty() => return Err(Failure::Failed(chain_of(&error))),
@@ -99,7 +104,7 @@ impl Found {
             (name.clone(), Job { status: statuses.remove(&name), last, max_age, local })
         };
         let jobs = names.into_iter().map(job).collect();
-        Ok(Self { now, daemon, jobs, warnings })
+        Ok(Self { now, daemon, jobs, unsent, warnings })
     }
 
     fn show(&self, arguments: &Arguments) -> Result<Status, Failure> {
@@ -110,7 +115,10 @@ impl Found {
             print::text(self.words());
         }
         let is_alive = self.daemon.as_ref().is_none_or(|daemon| daemon.is_running);
-        let is_well = is_alive && self.warnings.is_empty() && self.jobs.values().all(|job| job.is_well(self.now));
+        let is_well = is_alive
+            && self.unsent.is_empty()
+            && self.warnings.is_empty()
+            && self.jobs.values().all(|job| job.is_well(self.now));
         Ok(if is_well { Status::Done } else { Status::Warnings })
     }
 
@@ -163,6 +171,7 @@ impl Found {
                 "stopped": daemon.and_then(|daemon| daemon.stopped).map(|stopped| stopped.to_string()),
             },
             "jobs": jobs.collect::<Vec<_>>(),
+            "unsent_mails": self.unsent,
             "check": Check::of(self).value(),
             "warnings": self.warnings,
         })
@@ -191,7 +200,18 @@ impl Found {
             text.push_str(&format!("{name}\n"));
             text.extend(lines.iter().map(|line| format!("  {}\n", job.local().text(line))));
         }
+        if let Some(line) = self.unsent_words() {
+            text.push_str(&format!("{line}\n"));
+        }
         text
+    }
+
+    /// How many mails wait, and why the oldest of them does.
+    fn unsent_words(&self) -> Option<String> {
+        let oldest = self.unsent.first()?;
+        let mails = render::count(self.unsent.len(), "mail was", "mails were");
+        let why = oldest.why.as_deref().map(|why| format!(": {}", one_line(why))).unwrap_or_default();
+        Some(format!("{mails} not sent, the oldest of {}{why}", self.ago(&oldest.written)))
     }
 
     fn daemon_words(&self) -> String {

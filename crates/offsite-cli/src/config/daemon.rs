@@ -4,6 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::fault::Fault;
+use super::mail::DigestConfig;
 
 /// The default number of jobs that work at once.
 const JOBS_AT_ONCE: usize = 2;
@@ -14,6 +15,8 @@ const JOBS_AT_ONCE: usize = 2;
 pub(crate) struct DaemonConfig {
     /// The number of jobs that transfer or transform at once.
     jobs_at_once: Option<Spanned<usize>>,
+    /// One mail a day about all jobs.
+    pub(super) digest: Option<DigestConfig>,
 }
 
 impl DaemonConfig {

@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::bounds::duration;
 use super::fault::{Fault, fault};
+use super::mail::{AfterMailConfig, JobMail, MailConfig};
 use crate::post_job::Script;
 
 /// The default time limit of a script.
@@ -49,8 +50,9 @@ impl WindowConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AfterConfig {
-    script: Spanned<PathBuf>,
+    script: Option<Spanned<PathBuf>>,
     time_limit: Option<Spanned<String>>,
+    mail: Option<Spanned<AfterMailConfig>>,
 }
 
 impl Timing<'_> {
@@ -107,13 +109,21 @@ impl Timing<'_> {
 }
 
 impl AfterConfig {
-    /// Returns the script. A relative path starts in `folder`, where the script runs.
-    pub(super) fn script(&self, folder: &Path) -> Result<Script, Fault> {
-        if self.script.get_ref().as_os_str().is_empty() {
-            return Err(fault("after.script", &self.script, "it is empty: name a program, or leave after out"));
+    /// Returns the script. `None` if there is none. A relative path starts in `folder`, where the script runs.
+    pub(super) fn script(&self, folder: &Path) -> Result<Option<Script>, Fault> {
+        let Some(script) = &self.script else {
+            return match &self.time_limit {
+                None => Ok(None),
+                Some(limit) => {
+                    Err(fault("after.time_limit", limit, "it is a script's: name one with script, or leave it out"))
+                }
+            };
+        };
+        if script.get_ref().as_os_str().is_empty() {
+            return Err(fault("after.script", script, "it is empty: name a program, or leave script out"));
         }
-        if let Some(why) = super::path::fault(self.script.get_ref()) {
-            return Err(fault("after.script", &self.script, why));
+        if let Some(why) = super::path::fault(script.get_ref()) {
+            return Err(fault("after.script", script, why));
         }
         let time_limit = match &self.time_limit {
             None => TIME_LIMIT,
@@ -121,7 +131,17 @@ impl AfterConfig {
         };
         // The script starts in that folder. So its path must not depend on the folder of this process.
         let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
-        Ok(Script { path: folder.join(self.script.get_ref()), folder, time_limit })
+        Ok(Some(Script { path: folder.join(script.get_ref()), folder, time_limit }))
+    }
+
+    /// Returns `true` if the table is empty.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.script.is_none() && self.time_limit.is_none() && self.mail.is_none()
+    }
+
+    /// Returns the mail. `None` if there is none. `base` has what the table leaves out.
+    pub(super) fn mail(&self, base: &MailConfig, folder: &Path) -> Result<Option<JobMail>, Fault> {
+        self.mail.as_ref().map(|mail| mail.get_ref().mail(mail.span(), base, folder)).transpose()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use offsite_core::plan::Cost;
 
-use crate::error::Context;
 use crate::{Error, ErrorPlace, OpenRepository, Result};
 
 /// The largest number of bytes that an index takes for each block, in both copies together, and the bytes of heads and headers.
@@ -37,8 +36,7 @@ impl Room {
     /// Errors of the repository.
     pub(crate) async fn of(target: &OpenRepository, cost: &Cost, min_free_bytes: u64) -> Result<Self> {
         let beside = cost.blocks.saturating_mul(INDEX_BYTES).saturating_add(ROOT_BYTES);
-        let free = target.free_bytes().await;
-        let free_bytes = free.while_doing(|| format!("looking how much is free in {}", target.location()))?;
+        let free_bytes = target.free_bytes().await?;
         let needed_bytes = cost.peak_extra_bytes.saturating_add(beside);
         Ok(Self { needed_bytes, free_bytes, min_free_bytes })
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use offsite_core::RepositoryId;
 use offsite_repository::{Counts, Key, Prefix, Reclaim, Recording, Repository, RepositoryExt};
 
@@ -75,8 +76,14 @@ impl OpenRepository {
     }
 
     /// Returns how many bytes can still be stored. `None` if the place does not tell.
-    pub(crate) async fn free_bytes(&self) -> offsite_repository::Result<Option<u64>> {
-        self.backend.free_bytes().await
+    ///
+    /// # Errors
+    /// [`Error::Repository`](crate::Error::Repository) if the place cannot be asked.
+    pub fn free_bytes(&self) -> BoxFuture<'_, Result<Option<u64>>> {
+        Box::pin(async move {
+            let free = self.backend.free_bytes().await;
+            free.while_doing(|| format!("looking how much is free in {}", self.location())).at(|| self.located())
+        })
     }
 
     /// Returns the objects below a folder with their lengths in bytes.

@@ -51,6 +51,7 @@ impl Check {
             let told = |(how, what): (Severity, String)| (how, local.text(&format!("{name}: {what}")));
             problems.extend(job_problems(found, job).into_iter().map(told));
         }
+        problems.extend(found.unsent_words().map(|words| (Severity::Warning, words)));
         problems.sort_by_key(|(severity, _)| std::cmp::Reverse(severity.rank()));
         Self(problems)
     }

@@ -32,7 +32,8 @@
 //!   time is the newest ([`Take::Newest`]). If times are equal, the repository and folder with the lower identity win.
 //! - *Locked machines.* If the backup of the newest point still runs, the job waits for it, even if there are older points.
 //! - *Never copied* are points in the target repository, points that have the machine incomplete, points with a date after the
-//!   present, and points that are not newer than what the job has copied ([`CopiedState::is_before`]).
+//!   present, and points that are not newer than what the job has copied ([`CopiedState::is_before`]). If what was copied came
+//!   from a folder that is no source any more, all points are new.
 
 mod decide;
 mod pattern;
@@ -214,13 +215,21 @@ pub struct CopiedState {
     pub captured: Timestamp,
     /// The restore point of which it is a copy. `None` if that is unknown.
     pub origin: Option<Origin>,
+    /// `true` if the folder of `origin` is none of the sources. What the sources have may be another machine of that name.
+    pub is_origin_gone: bool,
 }
 
 impl CopiedState {
-    /// The state at `captured`, copied from `origin`.
+    /// The state at `captured`, copied from `origin`, whose folder is one of the sources.
     #[must_use]
     pub const fn new(captured: Timestamp, origin: Option<Origin>) -> Self {
-        Self { captured, origin }
+        Self { captured, origin, is_origin_gone: false }
+    }
+
+    /// Sets whether the folder of `origin` is none of the sources.
+    #[must_use]
+    pub const fn with_origin_gone(self, is_origin_gone: bool) -> Self {
+        Self { is_origin_gone, ..self }
     }
 
     /// Returns `true` if `candidate` is newer than this state.
@@ -228,12 +237,17 @@ impl CopiedState {
     /// `candidates` are all candidates.
     ///
     /// - In the folder of the copied point, numbers decide. So a clock that was once ahead does not end the copying.
-    /// - Between folders, times decide.
+    /// - Between folders that are sources, times decide.
+    /// - If the folder of the copied point is no source, all that the sources have counts as newer. A clock that was once ahead
+    ///   does not hide a source that took the place of a lost one.
     /// - For a carried state, times decide, as the number of its point is not its own.
     /// - If somebody has reset the folder to an earlier day, times decide. The sign of it: the copied number belongs to another
     ///   point now, or the folder has not reached it.
     #[must_use]
     pub fn is_before(&self, candidate: &Candidate, candidates: &[Candidate]) -> bool {
+        if self.is_origin_gone && self.origin.is_some_and(|origin| origin.folder != candidate.folder) {
+            return true;
+        }
         let of_folder = self.origin.filter(|origin| origin.folder == candidate.folder);
         let Some(origin) = of_folder.filter(|_| candidate.status != Status::Carried) else {
             return candidate.captured > self.captured;

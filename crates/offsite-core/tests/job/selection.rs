@@ -147,6 +147,14 @@ fn a_date_ahead_ends_no_copying() {
     let elsewhere = [candidate("weekly", "a", 4), candidate("weekly", "a", 6)];
     assert_eq!(decide(&elsewhere[..1], &had(5, 5), Take::Newest), Decision::AlreadyCopied { captured: hour(5) });
     assert_eq!(decide(&elsewhere, &had(5, 5), Take::Newest), Decision::Take { candidate: 1 });
+    // If the folder is no source any more, no time hides what the sources have.
+    let gone = |at| Copied::from([(machine("a"), had(5, at)[&machine("a")].with_origin_gone(true))]);
+    assert_eq!(decide(&elsewhere, &gone(20), Take::Newest), Decision::Take { candidate: 1 });
+    assert_eq!(decide(&elsewhere, &gone(20), Take::Next), Decision::Take { candidate: 0 });
+    // Without a known origin, there is only the time.
+    let unknown = CopiedState::new(hour(20), None).with_origin_gone(true);
+    let unknown = Copied::from([(machine("a"), unknown)]);
+    assert_eq!(decide(&elsewhere, &unknown, Take::Newest), Decision::AlreadyCopied { captured: hour(20) });
 }
 
 /// What waits for its date is told, also where something else is taken.

@@ -1,6 +1,6 @@
 //! What is new is told by folder and number, and a chain's machines come from the folders that it knows.
 
-use offsite::report::{CopyReport, MachineOutcome, Note};
+use offsite::report::{CopyReport, MachineOutcome, Note, Unseen};
 use offsite::{CopyJob, Error, JobFolder, MapSeed, OpenRepository, Source};
 
 use crate::support::objects::newest_head;
@@ -124,6 +124,39 @@ async fn machines_of_two_hosts_are_not_mixed() {
     assert!(copy_job(&first_host, &second).run(day(3)).await.is_err());
     assert_eq!(restored(&second, COPY, "web01", None).await, other.content("web01"));
     assert_eq!(newest_head(&target, COPY).chain.points().len(), 3);
+}
+
+/// The primary was lost and made anew, and the clock of the lost host was ahead. What the new one has is dated before the last copy, or at the
+/// same second: it is refused all the same, and taken when somebody says so.
+#[tokio::test]
+async fn a_new_primary_is_told_whatever_its_dates_say() {
+    for at in [1, 2] {
+        let (_, lost) = memory_repository().await;
+        let (_, second) = memory_repository().await;
+        let (mut machines, _) = machines(7);
+        backed_up(&mut machines, &lost, 2).await;
+        copy_job(&lost, &second).run(day(2)).await.unwrap();
+        let (_, primary) = memory_repository().await;
+        backed_up(&mut machines, &primary, at).await;
+        let refused = copy_job(&primary, &second).run(day(3)).await.unwrap_err();
+        assert!(matches!(refused, Error::OtherOrigin { .. }), "{refused}");
+        assert!(matches!(copy_job(&primary, &second).plan(day(3)).await, Err(Error::OtherOrigin { .. })));
+        // While another source cannot be seen, that may be the one. Then dates decide.
+        let why = (&refused).into();
+        let unseen = copy_job(&primary, &second).unseen(vec![Unseen::Source { why }]);
+        assert!(is_unchanged(&unseen.run(day(3)).await.unwrap()));
+        let report = copy_job(&primary, &second).adopt(true).run(day(3)).await.unwrap();
+        assert!(!report.sync.as_ref().unwrap().full);
+        let went_back = report.notes.iter().any(|note| matches!(note, Note::ClockWentBack { .. }));
+        assert_eq!(went_back, at < 2, "{:?}", report.notes);
+        assert_eq!(restored(&second, COPY, "web01", None).await, machines.content("web01"));
+        // From then on, the new primary is its own.
+        assert!(is_unchanged(&copy_job(&primary, &second).run(day(3)).await.unwrap()));
+        assert!(is_unchanged(&copy_job(&primary, &second).adopt(true).run(day(3)).await.unwrap()));
+        backed_up(&mut machines, &primary, at).await;
+        assert!(copy_job(&primary, &second).run(day(3)).await.unwrap().sync.is_some());
+        assert_eq!(restored(&second, COPY, "web01", None).await, machines.content("web01"));
+    }
 }
 
 /// A seed that was backed up by a job of its own goes on from the source, without a word.

@@ -141,7 +141,13 @@ impl SelectionInput<'_> {
             .with_exclude(self.selection.exclude.clone());
         let (candidates, places) = open.candidates();
         let SyncRequest { range, take, .. } = *self.request;
-        let request = Request::new(self.target.id(), copied, range).with_take(take);
+        // What cannot be looked at now may be the folder that a copy came from.
+        let is_gone = |state: &CopiedState| open.are_whole() && self.left_origin(open, state).is_some();
+        let judge =
+            |(name, state): (&MachineName, &CopiedState)| (name.clone(), state.with_origin_gone(is_gone(state)));
+        let had: BTreeMap<MachineName, CopiedState> = had.iter().map(judge).collect();
+        let copied = copied.iter().map(judge).collect();
+        let request = Request::new(self.target.id(), &copied, range).with_take(take);
         let place = |choice: &Chosen| match choice.decision {
             Decision::Take { candidate } => candidates.get(candidate).zip(places.get(candidate)),
             _ => None,
@@ -255,6 +261,13 @@ impl SelectionInput<'_> {
                     choice.others.push(MachineReport { name: machine, outcome });
                     continue;
                 }
+                if let Some(known) = self.other_origin(open, had) {
+                    let (job, location, found) = (folder.job().clone(), folder.repository().location(), folder.id());
+                    let name = machine.to_string();
+                    let error = Error::OtherOrigin { machine: name, job: job.clone(), location, known, found };
+                    absent(machine, Reason::OtherOrigin { job, known, found }, open.are_whole().then_some(error));
+                    continue;
+                }
                 if had.captured > found.captured {
                     choice.notes.push(Note::ClockWentBack {
                         machine: machine.clone(),
@@ -263,13 +276,6 @@ impl SelectionInput<'_> {
                         captured: found.captured,
                         copied: had.captured,
                     });
-                }
-                if let Some(known) = self.other_origin(open, had) {
-                    let (job, location, found) = (folder.job().clone(), folder.repository().location(), folder.id());
-                    let name = machine.to_string();
-                    let error = Error::OtherOrigin { machine: name, job: job.clone(), location, known, found };
-                    absent(machine, Reason::OtherOrigin { job, known, found }, open.are_whole().then_some(error));
-                    continue;
                 }
             }
             let time = folder.chain().get(sequence).map(|point| point.time);
@@ -289,12 +295,17 @@ impl SelectionInput<'_> {
         Ok(choice)
     }
 
-    /// The job folder that the copy of a machine came from, if that is no source and the job takes no machines over: then a source's
-    /// machine of this name may be another one.
-    fn other_origin(&self, open: &Sources, had: &CopiedState) -> Option<FolderId> {
+    /// The job folder that the copy of a machine came from, if that is no source: then a source's machine of this name may be
+    /// another one.
+    fn left_origin(&self, open: &Sources, had: &CopiedState) -> Option<FolderId> {
         let known = had.origin?.folder;
         let is_source = open.folders().any(|open| open.id() == known) || self.known_origins.contains(&known);
-        (!is_source && !self.adopts).then_some(known)
+        (!is_source).then_some(known)
+    }
+
+    /// The same, if the job takes no machines over.
+    fn other_origin(&self, open: &Sources, had: &CopiedState) -> Option<FolderId> {
+        self.left_origin(open, had).filter(|_| !self.adopts)
     }
 
     /// The error of a selection of which no source has anything. It is no error if patterns match nothing or exclude everything:

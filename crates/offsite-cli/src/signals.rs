@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use crate::status::Failure;
 use crate::stop_signal::StopSignal;
 
-/// How long a reading operation may take to end in order.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long an operation may take to end in order.
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// Makes a write fail with `EFBIG` if a file grows past the size limit (`ulimit -f`, `LimitFSIZE=`). Without it, the process would
 /// end.
@@ -49,6 +49,12 @@ impl Stop {
             }
         });
         Ok(Self(receiver))
+    }
+
+    /// A command that was asked to stop already.
+    #[cfg(test)]
+    pub(crate) fn asked(signal: StopSignal) -> Self {
+        Self(watch::channel(Some(signal)).1)
     }
 
     pub(crate) fn signal(&self) -> Option<StopSignal> {

@@ -1,13 +1,18 @@
 //! `offsite backup`
 
+mod ending;
+
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use offsite::model::Labels;
 use offsite::model::MachineName;
 use offsite::report::BackupReport;
 use offsite::retention::Simple;
 use offsite::{BackupJob, FullKind, ImageSource};
+
+use ending::Ending;
 
 use crate::args::{Backup, FormatOf};
 use crate::commands::{planned, transform_lines};
@@ -29,8 +34,12 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     }
     let labels = labels(arguments)?;
     let repository = place::open(&arguments.repo, &config).await?;
-    let mut job =
-        BackupJob::new(&repository, arguments.job.clone()).method(arguments.method.into()).progress(progress::bars());
+    let stop = Stop::listen()?;
+    let ending = Arc::new(Ending::new(stop.clone(), progress::bars()));
+    let mut job = BackupJob::new(&repository, arguments.job.clone())
+        .method(arguments.method.into())
+        .progress(ending.clone())
+        .gate(ending.clone());
     if arguments.full || arguments.synthetic_full {
         job = job.full(if arguments.full { FullKind::Active } else { FullKind::Synthetic });
     }
@@ -48,11 +57,10 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     }
     job = job.trust_clock(arguments.trust_clock);
     if arguments.dry_run {
-        return plan(arguments, &job).await;
+        return plan(arguments, &job, &stop).await;
     }
     let backed_up = async { Ok(job.run(arguments.at.unwrap_or_else(place::now)).await?) };
-    let what = "no restore point was made; the next backup clears away what had been written";
-    let report = Stop::listen()?.cut_off(backed_up, what).await?;
+    let report = ending.end(backed_up).await?;
     if arguments.json {
         json::print(&json::backup(arguments.job.as_str(), &report))?;
     } else {
@@ -65,6 +73,13 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     for warning in report.machines.iter().flat_map(|machine| &machine.warnings) {
         print::warning(words::image(warning));
     }
+    if report.transform.is_stopped
+        && let Some(signal) = stop.signal()
+    {
+        let what =
+            format!("restore point #{} was made and is kept; the next backup goes on with the rest", report.sequence);
+        return Err(Failure::Stopped { signal, what });
+    }
     let is_clean = report.transform.is_well()
         && report.failed.is_empty()
         && report.machines.iter().all(|machine| machine.warnings.is_empty());
@@ -72,9 +87,9 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
 }
 
 /// Prints what the backup would do.
-async fn plan(arguments: &Backup, job: &BackupJob) -> Result<Status, Failure> {
+async fn plan(arguments: &Backup, job: &BackupJob, stop: &Stop) -> Result<Status, Failure> {
     let planned = async { Ok(job.plan(arguments.at.unwrap_or_else(place::now)).await?) };
-    let plan = Stop::listen()?.cut_off(planned, planned::NOTHING_WRITTEN).await?;
+    let plan = stop.cut_off(planned, planned::NOTHING_WRITTEN).await?;
     if arguments.json {
         json::print(&json::planned::backup(arguments.job.as_str(), &plan))?;
     } else {

@@ -119,6 +119,44 @@ fn a_run_keeps_what_has_arrived_and_the_next_goes_on() {
     }
 }
 
+/// The last result of the job, as the state folder has it.
+fn last(offsite: &Offsite) -> serde_json::Value {
+    offsite.run(["status", "--json"]).json()["jobs"][0]["last"].clone()
+}
+
+/// While a run works (here it stands still), a second is refused. Its refusal is not the last result: the copy goes well.
+#[test]
+fn a_run_that_is_refused_is_not_the_last_result() {
+    let offsite = prepared();
+    let folder = offsite.path("second").join(JOB);
+    offsite.ok(["run", "--now", &day(0)]);
+    assert_eq!(last(&offsite)["result"], "success");
+    for number in 1..=TRIES {
+        Disk::new("slow", 5, 96).write_full(&offsite.path("web01.img"), number as u32).unwrap();
+        offsite.backup(&day(number), &["web01=web01.img"]);
+        let before = last(&offsite);
+        let heads = repository::names(&folder, "head").last().cloned();
+        let mut first = Process::start(&offsite, &["run", "--now", &day(number)]);
+        while repository::names(&folder, "head").last().cloned() == heads && !first.has_ended() {}
+        if first.has_ended() {
+            continue;
+        }
+        first.signal("STOP");
+        if repository::newest_head(&folder).lease.is_none() {
+            first.end(&[]);
+            continue;
+        }
+        let refused = offsite.run(["run", "--now", &day(number)]).expect(1);
+        assert!(refused.err.contains(JOB) && !refused.out.contains("had not begun"), "{refused}");
+        assert_eq!(last(&offsite), before, "{refused}");
+        offsite.run(["status", "--check"]).expect(0);
+        assert_eq!(first.end(&[]).0, Some(0));
+        assert_ne!(last(&offsite), before);
+        return;
+    }
+    panic!("no run was at work");
+}
+
 #[test]
 fn what_reads_leaves_nothing_behind() {
     let offsite = prepared();

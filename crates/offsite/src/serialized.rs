@@ -321,6 +321,7 @@ fn copy_run() -> CopyRun {
         notes: vec![Note::Stopped],
         doubts: vec![Doubt::NothingSelected],
         elsewhere: BTreeSet::from([machine()]),
+        is_refused: true,
         newest: BTreeMap::from([(machine(), Some(time(0)))]),
         max_age: Some(Duration::from_secs(93_600)),
     }

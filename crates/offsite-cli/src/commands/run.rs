@@ -151,6 +151,15 @@ impl<'a> One<'a> {
         look.is_ok_and(|look| look.choices.iter().any(|choice| matches!(choice.decision, Decision::Take { .. })))
     }
 
+    /// Keeps the result for `offsite status`, and returns whether that is done. A run that another one kept from its work has none.
+    fn keep(&self, report: &CopyRun) -> bool {
+        if report.is_refused {
+            return true;
+        }
+        let kept = self.host.config.state_dir().keep(report);
+        kept.inspect_err(|why| print::warning(why)).is_ok()
+    }
+
     /// Prints the result.
     fn tell(&self, report: &CopyRun) -> Result<Status, Failure> {
         let local = self.local();
@@ -168,10 +177,7 @@ impl<'a> One<'a> {
                 print::problem(local.text(&format!("job {}: {line}", report.job)));
             }
         }
-        let kept = self.host.config.state_dir().keep(report);
-        if let Err(why) = &kept {
-            print::warning(why);
-        }
+        let is_kept = self.keep(report);
         for ejected in self.around.ejected.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             if self.arguments.json {
                 json::print(&json::safe_to_remove(&ejected))?;
@@ -180,7 +186,7 @@ impl<'a> One<'a> {
             }
         }
         Ok(match report.status() {
-            RunStatus::Success if kept.is_ok() => Status::Done,
+            RunStatus::Success if is_kept => Status::Done,
             RunStatus::Success | RunStatus::Warning => Status::Warnings,
             RunStatus::Failed if self.host.is_wrong_use() => Status::WrongUse,
             RunStatus::Failed => Status::Failed,

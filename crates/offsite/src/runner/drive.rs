@@ -54,6 +54,8 @@ struct Drive {
     forced: Vec<oneshot::Sender<RunEnd>>,
     /// `true` if the running sync was told that the window is closed.
     is_shut: bool,
+    /// `true` if another run of the job was at work when this one wanted to write.
+    is_refused: bool,
     /// `true` if the last activity has failed.
     is_failing: bool,
     /// The phase and interval that were reported last.
@@ -164,6 +166,7 @@ impl Drive {
             wanted: Vec::new(),
             forced: Vec::new(),
             is_shut: false,
+            is_refused: false,
             is_failing: false,
             told: None,
             events: VecDeque::new(),

@@ -56,10 +56,12 @@ impl Drive {
             }
             // Another run transforms the chain.
             Done::Transformed(Err(failure)) if failure.is_busy && !self.is_single => {
+                self.is_refused = true;
                 self.tell(RunnerEvent::AtWorkElsewhere { why: &failure.why });
                 self.events.push_back(Event::TransformDone);
             }
             Done::Transformed(Err(failure)) => {
+                self.is_refused |= failure.is_busy;
                 self.failed(&failure);
                 let ErrorSummary { text: why, is_retryable } = failure.why;
                 self.events.push_back(Event::TransformFailed { is_retryable, why });
@@ -85,6 +87,7 @@ impl Drive {
                 self.doubts.clear();
                 self.known = Known::default();
                 self.elsewhere.clear();
+                self.is_refused = false;
                 self.events.push_back(Event::PostJobDone);
             }
         }

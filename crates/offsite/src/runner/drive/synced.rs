@@ -15,6 +15,7 @@ impl Drive {
         // Who found another run at work has committed nothing: what has arrived is that run's.
         let is_own = !matches!(&result, Err(failure) if failure.is_busy);
         let failure = result.as_ref().err().filter(|_| is_own).map(|failure| failure.why.clone());
+        self.is_refused |= !is_own;
         self.arrived(arrived, is_own, failure);
         let end = match result {
             Ok(outcome) => {

@@ -1,6 +1,6 @@
 //! What a drive reports about an interval.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::{MachineName, Timestamp, phase};
 
@@ -57,6 +57,8 @@ impl Drive {
     pub(super) fn report(&self, result: &phase::RunResult) -> RunReport {
         let result = self.known.result(result);
         let newest = self.newest_states(&result);
+        let elsewhere: BTreeSet<MachineName> = self.elsewhere.union(self.job.elsewhere()).cloned().collect();
+        let has_done = self.point.is_some() || self.transform.is_some() || !elsewhere.is_empty();
         RunReport::Copy(CopyRun {
             job: self.setup.teller.subject.job.clone(),
             repository: self.setup.teller.subject.repository.clone(),
@@ -69,7 +71,8 @@ impl Drive {
             transform: self.transform.clone(),
             notes: self.notes.clone(),
             doubts: self.doubts.clone(),
-            elsewhere: self.elsewhere.union(self.job.elsewhere()).cloned().collect(),
+            elsewhere,
+            is_refused: self.is_refused && !has_done,
         })
     }
 }

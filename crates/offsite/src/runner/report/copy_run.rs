@@ -35,6 +35,9 @@ pub struct CopyRun {
     pub doubts: Vec<Doubt>,
     /// Machines that another run of the job has copied, perhaps on another host.
     pub elsewhere: BTreeSet<MachineName>,
+    /// `true` if another run of the job was at work, so that this one has done nothing. What is known of the job's last interval
+    /// still holds.
+    pub is_refused: bool,
     /// For each selected machine, the time of the newest state of which there is a complete copy. A machine without a time has no
     /// copy. Empty if the target could not be read.
     pub newest: BTreeMap<MachineName, Option<Timestamp>>,

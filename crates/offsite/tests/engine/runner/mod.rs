@@ -342,7 +342,8 @@ async fn transforms_that_find_the_job_busy_fail_a_single_run_and_no_scheduled_on
     put_successor(&world.held, COPY, |head| head.lease = Some(lease)).await;
     let single = run_once(&world, &settings).await;
     assert_eq!(single.status(), RunStatus::Failed, "{single:#?}");
-    assert!(single.result.transform_failure.is_some(), "{single:#?}");
+    assert!(single.result.transform_failure.is_some() && single.is_refused, "{single:#?}");
+    assert!(!first.is_refused);
     world.live(&settings, time("2026-11-03T22:30:00Z"), &[]).await;
     let reports = world.heard.reports();
     let [_, _, scheduled] = &reports[..] else { panic!("{reports:#?}") };

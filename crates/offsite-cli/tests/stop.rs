@@ -111,6 +111,10 @@ fn a_run_keeps_what_has_arrived_and_the_next_goes_on() {
         let said = stopped(&offsite, run, has_begun, &[signal], status);
         assert!(said.contains(&format!("stopped by {name}")) && said.contains(JOB), "{said}");
         assert!(repository::newest_head(&folder).lease.is_none(), "the lease was given back");
+        // What was committed is the last result, as of any other run.
+        if let Some(kept) = said.split("is kept in restore point #").nth(1) {
+            assert_eq!(last(&offsite)["point"].to_string(), kept.split(',').next().unwrap(), "{said}");
+        }
         offsite.ok(["run", "--now", &day(TRIES + 1)]);
         let point =
             offsite.json(["points", "second"])["points"].as_array().unwrap().last().unwrap()["sequence"].as_u64();

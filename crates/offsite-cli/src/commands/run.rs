@@ -130,6 +130,9 @@ impl<'a> One<'a> {
                 Ok((status, is_immediate && has_copied && self.has_points_waiting().await))
             }
             RunEnd::Stopped(_) => {
+                if report.point.is_some() || report.transform.is_some() {
+                    self.keep(report);
+                }
                 let kept = match report.syncs.last() {
                     Some(sync) => {
                         format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use offsite::Bytes;
 use offsite::model::{MachineName, Timestamp};
-use offsite::report::{MachineOutcome, Tally};
+use offsite::report::{MachineOutcome, Reason, Tally};
 use offsite::runner::{CopyRun, Overdue};
 
 use crate::words;
@@ -39,6 +39,24 @@ pub(crate) fn outcome(machine: &MachineName, outcome: &MachineOutcome) -> Option
             Some(format!("{machine} waits: a backup{job} is at work"))
         }
         MachineOutcome::Absent { why } => Some(format!("{machine} was not copied: {}", words::reason(why))),
+    }
+}
+
+/// Returns `true` if the failure of a run says why a machine was not copied, so that it need not be told again.
+pub(crate) fn is_told(report: &CopyRun, outcome: &MachineOutcome) -> bool {
+    let MachineOutcome::Absent { why } = outcome else { return false };
+    match why {
+        Reason::RunAtWork => report.is_refused,
+        Reason::Failed(why) => report.failure() == Some(why),
+        // The failure tells of the first machine that cannot be copied.
+        why => report.failure().is_some() && report.result.machines.values().find_map(other_machine) == Some(why),
+    }
+}
+
+fn other_machine(outcome: &MachineOutcome) -> Option<&Reason> {
+    match outcome {
+        MachineOutcome::Absent { why: why @ (Reason::OtherBlockSize { .. } | Reason::OtherOrigin { .. }) } => Some(why),
+        _ => None,
     }
 }
 

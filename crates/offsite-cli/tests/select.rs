@@ -147,3 +147,21 @@ fn labels_are_for_machines_of_the_run() {
     offsite.ok(start.iter().chain(&["--tag", "web01:", "web01=web01.img"]));
     assert_eq!(planned(&offsite, gold).len(), 1);
 }
+
+/// The block size of the source is another one: each machine says so, and the text gives the reason once.
+#[test]
+fn the_cause_of_a_failed_run_is_that_of_its_machines() {
+    let offsite = scene();
+    offsite.ok(["run", "--now", &day(0)]);
+    fs::remove_dir_all(offsite.path("primary/nightly")).unwrap();
+    let backup = ["backup", "--repo", "primary", "--job", "nightly", "--block-size", "256KiB", "--at", &day(1)];
+    offsite.ok(backup.iter().chain(&["db01=db01.img", "web01=web01.img"]));
+    let run = offsite.run(["run", "--now", &day(2)]).expect(1);
+    assert_eq!(format!("{}{}", run.out, run.err).matches("256 KiB").count(), 1, "{run}");
+    assert!(run.out.contains("not copied, for the reason below: db01, web01"), "{run}");
+    let run = offsite.run(["run", "--now", &day(2), "--json"]).expect(1).json();
+    for machine in run["machines"].as_array().unwrap() {
+        let why = machine["why"].as_str().unwrap();
+        assert!(why.contains("the copy has blocks of 1 MiB") && why.contains("256 KiB"), "{why}");
+    }
+}

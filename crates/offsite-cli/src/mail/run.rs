@@ -77,7 +77,10 @@ impl RunFacts {
         let machines = report.result.machines.iter().map(|(name, outcome)| MachineFacts {
             name: name.to_string(),
             outcome: word(outcome),
-            problem: render::outcome(name, outcome),
+            problem: match render::is_told(report, outcome) {
+                true => Some(format!("{name} was not copied")),
+                false => render::outcome(name, outcome),
+            },
             newest: report.newest.get(name).copied().flatten(),
         });
         let plain = |line: String| line.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -23,7 +23,7 @@ use crate::folder::verification_notes::VerificationNotes;
 use crate::jobs::transform::{Transforms, carried_out, heal, removes_machines, transform, whole};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{CopyReport, Doubt, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
+use crate::report::{CopyReport, Doubt, MachineReport, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
 
@@ -253,7 +253,8 @@ impl CopyJob {
 
     async fn run_with(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) -> Result<CopyReport> {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
-        let synced = self.sync_with(writer, &mut indexes, sources, &SyncRequest::at(now)).await?;
+        let request = SyncRequest::at(now);
+        let synced = self.sync_with(writer, &mut indexes, sources, &request, &mut Vec::new()).await?;
         let added = synced.added();
         let folders: Vec<&JobFolder> = sources.folders().collect();
         let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
@@ -301,17 +302,31 @@ impl CopyJob {
     /// # Errors
     /// The same as [`CopyJob::run`].
     pub fn sync<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<SyncOutcome>> {
+        Box::pin(async move { self.sync_telling(request, &mut Vec::new()).await })
+    }
+
+    /// Like [`CopyJob::sync`]. If it fails, `left_out` has what was found of machines that could not be copied.
+    pub(crate) fn sync_telling<'a>(
+        &'a self,
+        request: &'a SyncRequest,
+        left_out: &'a mut Vec<MachineReport>,
+    ) -> BoxFuture<'a, Result<SyncOutcome>> {
         within(|error| self.tell(error), async move {
             let sources = Sources::pinned(self).await?;
-            let result = self.sync_pinned(&sources, request).await;
+            let result = self.sync_pinned(&sources, request, left_out).await;
             sources.unpin(result).await
         })
     }
 
-    async fn sync_pinned(&self, sources: &Sources, request: &SyncRequest) -> Result<SyncOutcome> {
+    async fn sync_pinned(
+        &self,
+        sources: &Sources,
+        request: &SyncRequest,
+        left_out: &mut Vec<MachineReport>,
+    ) -> Result<SyncOutcome> {
         let mut writer = self.writer(sources.block_size(), request.now).await?;
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
-        let result = self.sync_with(&mut writer, &mut indexes, sources, request).await;
+        let result = self.sync_with(&mut writer, &mut indexes, sources, request, left_out).await;
         writer.close(result).await
     }
 

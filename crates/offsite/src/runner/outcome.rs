@@ -199,7 +199,11 @@ fn reason(absence: phase::Absence, known: Option<&MachineOutcome>) -> Reason {
         // machine.
         _ => match known {
             Some(MachineOutcome::Absent {
-                why: why @ (Reason::OtherBlockSize { .. } | Reason::OtherOrigin { .. } | Reason::Failed(_)),
+                why:
+                    why @ (Reason::RunAtWork
+                    | Reason::OtherBlockSize { .. }
+                    | Reason::OtherOrigin { .. }
+                    | Reason::Failed(_)),
             }) => why.clone(),
             _ => Reason::NotStarted,
         },

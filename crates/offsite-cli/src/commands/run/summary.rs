@@ -20,7 +20,13 @@ pub(super) fn summary(report: &CopyRun) -> String {
     for line in report.transform.iter().flat_map(transform_lines) {
         text.push_str(&format!("  {line}\n"));
     }
-    text.push_str(&machine_lines(report.result.machines.iter()));
+    let (told, others): (Vec<_>, Vec<_>) =
+        report.result.machines.iter().partition(|(_, outcome)| render::is_told(report, outcome));
+    if !told.is_empty() {
+        let names: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
+        text.push_str(&format!("  warning   not copied, for the reason below: {}\n", names.join(", ")));
+    }
+    text.push_str(&machine_lines(others.into_iter()));
     text.push_str(&warnings(&words::notes(&report.notes, &report.doubts)));
     text.extend(render::overdue_of(report).iter().map(|line| format!("  {line}\n")));
     text

@@ -24,12 +24,15 @@ use crate::{Error, Result};
 
 impl CopyJob {
     /// Copies what is new, and commits it, be it only in part.
+    ///
+    /// `left_out` gets what was found of machines that cannot be copied, as the error of a sync tells of one thing only.
     pub(super) async fn sync_with(
         &self,
         writer: &mut Writer,
         indexes: &mut Indexes,
         sources: &Sources,
         request: &SyncRequest,
+        left_out: &mut Vec<MachineReport>,
     ) -> Result<SyncOutcome> {
         let head = writer.head().clone();
         let latest = latest_state(&head, indexes).await?;
@@ -37,6 +40,7 @@ impl CopyJob {
         drop(latest);
         let Offer { stored, selected, labels, others, failure, notes, doubts } = offer;
         writer.label(&labels);
+        left_out.clone_from(&others);
         let notes = sources.notes().chain(self.notes.iter().cloned()).chain(notes).collect();
         let mut outcome = SyncOutcome { sync: None, machines: others, notes, doubts };
         let Some(stored) = stored else {

@@ -4,17 +4,20 @@ use offsite_core::phase::Event;
 
 use super::Drive;
 use super::work::Synced;
-use crate::report::{ErrorSummary, MachineOutcome, Reason, SyncOutcome};
+use crate::report::{ErrorSummary, MachineOutcome, MachineReport, Reason, SyncOutcome};
 use crate::runner::event::RunnerEvent;
 use crate::runner::memory::Arrived;
 
 impl Drive {
-    pub(super) fn synced(&mut self, Synced { result, arrived }: Synced) {
+    pub(super) fn synced(&mut self, Synced { result, arrived, left_out }: Synced) {
         self.gate = None;
         let is_closing = std::mem::take(&mut self.is_closing);
         // Who found another run at work has committed nothing: what has arrived is that run's.
         let is_own = !matches!(&result, Err(failure) if failure.is_busy);
         let failure = result.as_ref().err().filter(|_| is_own).map(|failure| failure.why.clone());
+        if result.is_err() {
+            self.left_out(left_out, failure.as_ref());
+        }
         self.is_refused |= !is_own;
         self.arrived(arrived, is_own, failure);
         let end = match result {
@@ -40,6 +43,20 @@ impl Drive {
         };
         self.events.push_back(end);
         self.remember();
+    }
+
+    /// Why the machines of a sync that failed were not copied: what it found of each, or else the failure. Without a failure of
+    /// its own, another run is at work.
+    fn left_out(&mut self, left_out: Vec<MachineReport>, failure: Option<&ErrorSummary>) {
+        let why = failure.map_or(Reason::RunAtWork, |failure| Reason::Failed(failure.clone()));
+        for machine in &self.ordered {
+            self.known.machine(machine.clone(), MachineOutcome::Absent { why: why.clone() });
+        }
+        for MachineReport { name, outcome } in left_out {
+            if self.ordered.contains(&name) && matches!(outcome, MachineOutcome::Absent { .. }) {
+                self.known.machine(name, outcome);
+            }
+        }
     }
 
     /// What the chain tells of a sync that failed.

@@ -9,7 +9,7 @@ use offsite_core::{MachineName, Timestamp};
 
 use super::passage::WindowGate;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{SyncOutcome, TransformReport};
+use crate::report::{MachineReport, SyncOutcome, TransformReport};
 use crate::runner::clock::Clock;
 use crate::runner::failure::Failure;
 use crate::runner::job::OpenJob;
@@ -31,6 +31,15 @@ pub(super) struct Looked {
 pub(super) struct Synced {
     pub(super) result: Result<SyncOutcome, Failure>,
     pub(super) arrived: Option<Arrived>,
+    /// What a sync that failed had found of machines that could not be copied.
+    pub(super) left_out: Vec<MachineReport>,
+}
+
+impl Synced {
+    /// A sync that failed before it looked at machines.
+    fn failed(failure: Failure) -> Self {
+        Self { result: Err(failure), arrived: None, left_out: Vec::new() }
+    }
 }
 
 /// An activity that is done.
@@ -85,10 +94,11 @@ pub(super) async fn sync(open: Arc<dyn OpenJob<CopyJob>>, order: SyncOrder) -> S
         return Synced {
             result: Ok(SyncOutcome { sync: None, machines: Vec::new(), notes: Vec::new(), doubts: Vec::new() }),
             arrived: None,
+            left_out: Vec::new(),
         };
     }
     let synced = match open.open().await {
-        Err(failure) => Synced { result: Err(failure.into()), arrived: None },
+        Err(failure) => Synced::failed(failure.into()),
         Ok(job) => sync_opened(open.as_ref(), &job, order).await,
     };
     gate.leave();
@@ -99,15 +109,16 @@ async fn sync_opened(open: &dyn OpenJob<CopyJob>, job: &CopyJob, order: SyncOrde
     let SyncOrder { clock, range, take, machines, interval, gate } = order;
     let joins = match target(job).await {
         Ok(target) => target.arrived(&interval).point,
-        Err(error) => return Synced { result: Err(Failure::of(open, &error)), arrived: None },
+        Err(error) => return Synced::failed(Failure::of(open, &error)),
     };
     let request = SyncRequest { now: clock.now(), range, take, machines: Some(machines), joins, gate };
-    match job.sync(&request).await {
-        Ok(outcome) => Synced { result: Ok(outcome), arrived: None },
+    let mut left_out = Vec::new();
+    match job.sync_telling(&request, &mut left_out).await {
+        Ok(outcome) => Synced { result: Ok(outcome), arrived: None, left_out: Vec::new() },
         // It may have committed what came before the failure; or the commit's answer was lost. The chain tells.
         Err(error) => {
             let arrived = target(job).await.ok().map(|target| target.arrived(&interval));
-            Synced { result: Err(Failure::of(open, &error)), arrived }
+            Synced { result: Err(Failure::of(open, &error)), arrived, left_out }
         }
     }
 }

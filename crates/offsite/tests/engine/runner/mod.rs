@@ -7,16 +7,19 @@ mod restarts;
 mod stores;
 mod world;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use offsite::model::Lease;
 use offsite::report::{MachineOutcome, Note, Reason};
 use offsite::runner::{CopyRun, Incident, Phase, RunEnd, RunStatus, Settings};
 use offsite::schedule::Lookup;
+use offsite::{Error, OpenRepository};
 use offsite_repository::testing::Fault;
 use offsite_repository::{ErrorKind, Prefix, Verb};
 
 use self::world::{Backup, COPY, Said, World, settings, time, window};
+use crate::support::gates::StopAfter;
 use crate::support::objects::{Living, put_successor};
 use crate::support::{BLOCK, machine};
 
@@ -352,4 +355,70 @@ async fn transforms_that_find_the_job_busy_fail_a_single_run_and_no_scheduled_on
         (outcome(scheduled, "db01"), &scheduled.transform),
         (MachineOutcome::Absent { why: Reason::NoNewPoint }, &None)
     );
+}
+
+/// Why both machines are absent from a report.
+fn absences(report: &CopyRun) -> Vec<Reason> {
+    let why = |name: &&str| match outcome(report, name) {
+        MachineOutcome::Absent { why } => why,
+        other => panic!("{name}: {other:?}"),
+    };
+    BOTH.iter().map(why).collect()
+}
+
+/// A sync that fails as a whole says of each machine why it was not copied, in types.
+#[tokio::test(start_paused = true)]
+async fn each_machine_of_a_sync_that_fails_has_the_cause() {
+    let mut world = World::new(time("2026-11-01T22:00:00Z")).await;
+    let settings = settings("1 day", "22:00", "UTC");
+    world.back_up(time("2026-11-01T22:00:00Z"), BOTH).await;
+    let heads = Prefix::new("Offsite Copy/head").unwrap();
+    world.target.inject(Fault::after_calls(0, ErrorKind::Unavailable).on(Verb::Finish).below(heads).for_ever());
+    let failed = run_once(&world, &settings).await;
+    let why = Reason::Failed(failed.failure().unwrap().clone());
+    assert_eq!(absences(&failed), [why.clone(), why], "{failed:#?}");
+    assert!(!failed.is_refused);
+    world.target.heal();
+    assert_eq!(run_once(&world, &settings).await.status(), RunStatus::Success);
+    // Another run is at work.
+    world.reached(time("2026-11-01T22:10:00Z")).await;
+    world.back_up(time("2026-11-01T22:10:00Z"), BOTH).await;
+    let other = Living::new();
+    let lease = Lease::new(other.holder.clone(), 60);
+    put_successor(&world.held, COPY, |head| head.lease = Some(lease)).await;
+    let refused = run_once(&world, &settings).await;
+    assert_eq!(absences(&refused), [Reason::RunAtWork, Reason::RunAtWork], "{refused:#?}");
+    assert!(refused.is_refused && refused.status() == RunStatus::Failed);
+}
+
+/// The primary was made anew: each machine has what only types can tell, though the error of the sync tells of one of them.
+#[tokio::test(start_paused = true)]
+async fn each_machine_of_another_origin_says_so() {
+    let mut world = World::new(time("2026-11-01T22:00:00Z")).await;
+    let settings = settings("1 day", "22:00", "UTC");
+    world.back_up(time("2026-11-01T22:00:00Z"), BOTH).await;
+    run_once(&world, &settings).await;
+    world.lose_source().await;
+    world.back_up(time("2026-11-01T21:00:00Z"), BOTH).await;
+    let refused = run_once(&world, &settings).await;
+    assert_eq!(refused.status(), RunStatus::Failed, "{refused:#?}");
+    for why in absences(&refused) {
+        assert!(matches!(why, Reason::OtherOrigin { .. }), "{why}");
+    }
+}
+
+/// The first backup of a job was cut off: there is a folder, and no restore point in it. A run says so, as its plan does.
+#[tokio::test(start_paused = true)]
+async fn a_source_without_a_restore_point_is_told() {
+    let mut world = World::new(time("2026-11-01T22:00:00Z")).await;
+    let settings = settings("1 day", "22:00", "UTC");
+    let primary = OpenRepository::open(Arc::new(world.source.clone())).await.unwrap();
+    let backup = world.machines.backup(&primary, BOTH).gate(StopAfter::new(0));
+    assert!(matches!(backup.run(time("2026-11-01T22:00:00Z")).await, Err(Error::Stopped { .. })));
+    let run = run_once(&world, &settings).await;
+    assert_eq!(run.status(), RunStatus::Failed, "{run:#?}");
+    assert!(run.failure().unwrap().text.contains("no restore point"), "{run:#?}");
+    // It is there in the end.
+    world.back_up(time("2026-11-01T22:00:00Z"), BOTH).await;
+    assert_eq!(run_once(&world, &settings).await.status(), RunStatus::Success);
 }

@@ -296,6 +296,12 @@ impl World {
         self.machines.backup(&repository, names).run(at).await.unwrap();
     }
 
+    /// Puts an empty repository in the place of the source.
+    pub(crate) async fn lose_source(&mut self) {
+        self.source = Faulty::new(MemoryRepository::new());
+        OpenRepository::initialise(Arc::new(self.source.clone()), self.clock.now()).await.unwrap();
+    }
+
     /// Restores all that was copied, to the byte; the numbers of the points.
     pub(crate) async fn check(&self) -> Vec<u64> {
         let target = OpenRepository::open(Arc::new(self.target.clone())).await.unwrap();

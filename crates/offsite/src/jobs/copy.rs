@@ -267,7 +267,8 @@ impl CopyJob {
     /// It writes nothing.
     ///
     /// # Errors
-    /// [`Error::UnknownJob`] if no source is there. Errors of the repositories.
+    /// [`Error::UnknownJob`] if no source is there. [`Error::UnknownPoint`] or [`Error::NothingYet`] if none has a restore point.
+    /// Errors of the repositories.
     pub fn look<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<Look>> {
         within(|error| self.tell(error), async move {
             let sources = Sources::opened(self).await?;
@@ -289,6 +290,9 @@ impl CopyJob {
                 selection::copied(folder.head(), &latest)
             }
         };
+        if let Some(error) = selection::no_points(sources) {
+            return Err(error);
+        }
         let asked = self.selection_input(request);
         let choices: Vec<_> = asked.decide(sources, &had, &had).into_iter().map(|(choice, _)| choice).collect();
         let doubts = asked.doubts(sources, target.as_ref().map(JobFolder::head), choices.iter());

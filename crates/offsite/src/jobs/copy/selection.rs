@@ -311,22 +311,17 @@ impl SelectionInput<'_> {
     /// The error of a selection of which no source has anything. It is no error if patterns match nothing or exclude everything:
     /// the doubts report that.
     pub(super) fn nothing(&self, open: &Sources, choice: &Choice) -> Option<Error> {
+        if let Some(error) = no_points(open) {
+            return Some(error);
+        }
         let is_waiting = |report: &MachineReport| matches!(report.outcome, MachineOutcome::Waiting { .. });
         let is_known = !choice.known.is_empty() || choice.others.iter().any(is_waiting);
         if is_known || open.locked().next().is_some() {
             return None;
         }
-        let folders: Vec<&JobFolder> = open.folders().collect();
-        if let [folder] = folders[..]
-            && folder.chain().points().is_empty()
-        {
-            // A first backup that was cut off leaves a folder without one.
-            return folder.point(PointSelector::Latest).err();
-        }
-        let places = folders.iter().map(|folder| format!("job {} in {}", folder.job(), folder.repository().location()));
         let known: BTreeSet<String> =
-            folders.iter().flat_map(|folder| &folder.head().machines).map(ToString::to_string).collect();
-        let place = places.collect::<Vec<_>>().join(", ");
+            open.folders().flat_map(|folder| &folder.head().machines).map(ToString::to_string).collect();
+        let place = places(open);
         let missing: Vec<String> = choice.others.iter().map(|report| report.name.to_string()).collect();
         match (missing.is_empty(), known.is_empty()) {
             (true, true) => Some(Error::nothing_yet("restore point", place)),
@@ -337,6 +332,25 @@ impl SelectionInput<'_> {
             }
         }
     }
+}
+
+/// The error of sources that have no restore point, and none in the making: a first backup that was cut off leaves a folder without
+/// one.
+pub(super) fn no_points(open: &Sources) -> Option<Error> {
+    if open.locked().next().is_some() || open.folders().any(|folder| folder.chain().all().next().is_some()) {
+        return None;
+    }
+    let folders: Vec<&JobFolder> = open.folders().collect();
+    match folders[..] {
+        [folder] => folder.point(PointSelector::Latest).err(),
+        _ => Some(Error::nothing_yet("restore point", places(open))),
+    }
+}
+
+/// The jobs that are looked at, and where they are.
+fn places(open: &Sources) -> String {
+    let places = open.folders().map(|folder| format!("job {} in {}", folder.job(), folder.repository().location()));
+    places.collect::<Vec<_>>().join(", ")
 }
 
 /// What the chain has of each machine, given its newest state `latest`.

@@ -1,6 +1,6 @@
 //! Notes of reports in an operator's words, with keys of the config and commands that help.
 
-use offsite::report::{DamageKind, Doubt, ImageWarning, Note, PatternPlace, Reason, Unseen};
+use offsite::report::{DamageKind, Doubt, HealingSearch, ImageWarning, Note, PatternPlace, Reason, Unseen};
 use offsite::schedule::ClockReading;
 
 use crate::advice;
@@ -17,6 +17,9 @@ pub(crate) fn note(note: &Note) -> String {
         Note::KeptFromChain { why, .. } => advised(note.to_string(), advice_of(why)),
         Note::ClockInDoubt { clock: ClockReading::Behind { .. } } => {
             format!("{note}; if the clock is right now, run once with `--trust-clock`")
+        }
+        Note::NotHealed { searched: HealingSearch::Chain, .. } => {
+            format!("{note}; `offsite run` looks at the sources of a copy job")
         }
         Note::HealingWaits => format!("{note}: `offsite repair` brings it back"),
         Note::DamageFound { places } => format!(

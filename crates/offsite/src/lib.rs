@@ -74,7 +74,7 @@ pub use job_name::{JobName, JobNameError};
 pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBackup};
 pub use jobs::copy::{CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
-pub use jobs::transform_job::TransformJob;
+pub use jobs::transform_job::{TransformJob, TransformPlan};
 pub use now::Now;
 pub use offsite_core::retention::Policy;
 pub use offsite_core::schedule::Schedule;
@@ -132,7 +132,7 @@ pub mod plan {
 
     pub use crate::{
         BackupPlan, ExportPlan, ImportPlan, MapPlan, PlannedBackup, PlannedDisk, PlannedOperation, PlannedSync,
-        RestorePlan, RunPlan,
+        RestorePlan, RunPlan, TransformPlan,
     };
 }
 

@@ -153,7 +153,7 @@ fn notes() -> Vec<Note> {
         Note::SourcesNotSearched { why: away() },
         Note::SourceNotSearched { job: job(), location: text("primary"), why: away() },
         Note::HealingWaits,
-        Note::NotHealed { machine: machine(), blocks: 2, points: vec![Sequence(3)], is_searched: true },
+        Note::NotHealed { machine: machine(), blocks: 2, points: vec![Sequence(3)], searched: HealingSearch::Chain },
         Note::NotVerified { why: away() },
         Note::DamageFound { places: 2 },
         Note::NotReadAgain { blocks: 2 },

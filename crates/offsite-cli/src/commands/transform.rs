@@ -58,12 +58,17 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
     let status = if notes.is_empty() { Status::Done } else { Status::Warnings };
     if arguments.dry_run {
         let planned = job.plan(clock.now()).await?;
+        let of_plan = words::notes(&planned.notes, &[]);
         if arguments.json {
-            json::print(&json!({ "job": name.as_str(), "operations": json::operations(&planned), "notes": notes }))?;
+            let operations = json::operations(&planned.operations);
+            let notes: Vec<&String> = of_plan.iter().chain(&notes).collect();
+            json::print(&json!({ "job": name.as_str(), "operations": operations, "notes": notes }))?;
         } else {
-            told(name, planned.iter().map(planned_line).collect(), &notes, &config.local_time(name.as_str()));
+            let operations = planned.operations.iter().map(planned_line);
+            let lines = operations.chain(of_plan.iter().map(|note| format!("note      {note}")));
+            told(name, lines.collect(), &notes, &config.local_time(name.as_str()));
         }
-        return Ok(status);
+        return Ok(if planned.notes.is_empty() { status } else { Status::Warnings });
     }
     let report = job.run(clock.now()).await?;
     if arguments.json {

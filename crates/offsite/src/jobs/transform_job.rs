@@ -11,13 +11,14 @@ use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::jobs::transform::{PlannedOperation, Transforms, heal_and_transform, plan, plan_healing};
 use crate::reader::job_folder::JobFolder;
-use crate::report::TransformReport;
+use crate::report::{Note, TransformReport};
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Side, Silent};
 
 /// The transform phase of a backup job or a copy job, without a new restore point.
 ///
-/// A run does to the folder's chain what its [`Transforms`] ask for. Then it gives space back. It needs no source.
+/// A run does to the folder's chain what its [`Transforms`] ask for. Then it gives space back. It needs no source, and puts back
+/// damaged blocks only if the chain itself has the same bytes intact.
 #[derive(Clone)]
 pub struct TransformJob {
     name: JobName,
@@ -26,6 +27,17 @@ pub struct TransformJob {
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
     gate: Arc<dyn Gate>,
+}
+
+/// What the next run of a [`TransformJob`] will do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct TransformPlan {
+    /// The operations, in the order in which they will be done.
+    pub operations: Vec<PlannedOperation>,
+    /// Which damage will not be repaired, as the run will tell it.
+    pub notes: Vec<Note>,
 }
 
 impl TransformJob {
@@ -115,15 +127,15 @@ impl TransformJob {
     ///
     /// # Errors
     /// The same as [`TransformJob::run`], except errors of writing.
-    pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<PlannedOperation>>> {
+    pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<TransformPlan>> {
         within(|error| self.tell(error), async move {
             let folder = JobFolder::open(&self.repository, &self.name).await?;
             let planned = async {
                 let head = folder.head_for_next_run().await?;
                 let mut dry_run = DryRun::new(&self.repository, head, folder.indexes());
-                let mut planned = plan_healing(&mut dry_run, &[]).await?;
-                planned.extend(plan(&mut dry_run, &self.transforms, now, 0).await?);
-                Ok(planned)
+                let (mut operations, notes) = plan_healing(&mut dry_run, &[]).await?;
+                operations.extend(plan(&mut dry_run, &self.transforms, now, 0).await?);
+                Ok(TransformPlan { operations, notes })
             };
             let planned = planned.await;
             folder.unpin(None, planned).await

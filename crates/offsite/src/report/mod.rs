@@ -37,7 +37,7 @@ pub use doubt::{Doubt, PatternKind, PatternPlace};
 pub use exchange::{ExportReport, ExportedMachine, ImportReport, MapReport};
 pub use image_warning::ImageWarning;
 pub use loss::{IndexLoss, Loss};
-pub use note::{Note, Unseen};
+pub use note::{HealingSearch, Note, Unseen};
 pub use operation::{Carriage, FullFrom, HealedFrom, MergeMethod, MergeReason, MoveReason, Operation};
 pub use reason::{ErrorSummary, Reason};
 pub use restore::{RestoreReport, RestoredDisk};

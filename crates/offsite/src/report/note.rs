@@ -201,8 +201,8 @@ pub enum Note {
         blocks: u64,
         /// The restore points with which they are stored.
         points: Vec<Sequence>,
-        /// `true` if every source was searched. Then nothing else has the same bytes intact.
-        is_searched: bool,
+        /// Where the same bytes were looked for.
+        searched: HealingSearch,
     },
     /// The chain was not verified.
     NotVerified {
@@ -258,6 +258,19 @@ impl fmt::Display for Unseen {
             Self::Elsewhere { name, why } => write!(formatter, "retention does not count what is on {name}: {why}"),
         }
     }
+}
+
+/// Where damaged blocks were looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum HealingSearch {
+    /// In the chain and in every source. Nothing else has the same bytes intact.
+    All,
+    /// In the chain, and not in every source.
+    SomeSources,
+    /// In the chain only: no source was looked at. A run of a copy job looks at its sources.
+    Chain,
 }
 
 impl fmt::Display for Note {
@@ -342,12 +355,17 @@ impl fmt::Display for Note {
             Self::HealingWaits => {
                 formatter.write_str("damaged blocks are not put back while an index of a restore point cannot be read")
             }
-            Self::NotHealed { machine, blocks, points, is_searched } => {
+            Self::NotHealed { machine, blocks, points, searched } => {
                 let of = if points.len() == 1 { "point" } else { "points" };
                 let points: Vec<String> = points.iter().map(ToString::to_string).collect();
-                let why = match is_searched {
-                    true => "cannot be put back: no source and no other restore point has the same bytes intact",
-                    false => "have not been found yet, as not every source could be searched",
+                let why = match searched {
+                    HealingSearch::All => {
+                        "cannot be put back: no source and no other restore point has the same bytes intact"
+                    }
+                    HealingSearch::SomeSources => "have not been found yet, as not every source could be searched",
+                    HealingSearch::Chain => {
+                        "have not been put back: no other restore point has the same bytes intact, and no source was looked at"
+                    }
                 };
                 let (blocks, points) = (damaged(*blocks), points.join(", "));
                 write!(formatter, "{machine}: {blocks}, stored with restore {of} {points}, {why}")

@@ -36,7 +36,8 @@ async fn only_transforms_as_planned() {
             let report = transforms.run(day(5)).await.unwrap();
             let done: Vec<_> =
                 report.operations.iter().map(|done| (done.operation.clone(), done.tally.planned)).collect();
-            let planned: Vec<_> = planned.into_iter().map(|planned| (planned.operation, planned.cost)).collect();
+            let planned: Vec<_> =
+                planned.operations.into_iter().map(|planned| (planned.operation, planned.cost)).collect();
             assert_eq!(done, planned);
             assert!(matches!(&done[..], [(Operation::Merge { method: used, .. }, _)] if *used == method), "{done:?}");
             assert!(report.operations.iter().all(|done| done.tally.kept_to_plan()));

@@ -134,7 +134,7 @@ impl BackupJob {
         let (draft, _) = context.draft_point(addition).await?;
         dry_run.imagine(draft);
         let transforms = Transforms { ageing: self.method.ageing(), ..self.transforms.clone() };
-        let mut operations = plan_healing(&mut dry_run, &[]).await?;
+        let (mut operations, _) = plan_healing(&mut dry_run, &[]).await?;
         operations.extend(plan(&mut dry_run, &transforms, now, 1).await?);
         let failed = images.failed.into_iter();
         let failed = failed.map(|(name, error)| MachineFailure { name, why: (&error).into() }).collect();

@@ -138,7 +138,7 @@ impl CopyJob {
         dry_run.head.last_selected = selected.dates(&dry_run.head, clock.mark());
         let added = u32::from(planned_sync.is_some());
         let folders: Vec<&JobFolder> = sources.folders().collect();
-        let mut operations = plan_healing(&mut dry_run, &folders).await?;
+        let (mut operations, _) = plan_healing(&mut dry_run, &folders).await?;
         while let Some(sequence) = whole::waiting(&dry_run.head, self.transforms.retention.as_ref()) {
             let drafted = whole::draft(&mut dry_run.context(), &folders, sequence).await?;
             operations.push(imagine(&mut dry_run, drafted));

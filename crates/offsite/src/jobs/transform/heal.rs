@@ -27,7 +27,7 @@ use crate::mover::{Aliases, FrameSource, Wanted, scrub};
 use crate::progress::Task;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{ErrorSummary, HealedFrom, Note, Operation, OperationReport};
+use crate::report::{ErrorSummary, HealedFrom, HealingSearch, Note, Operation, OperationReport};
 use crate::teller::Control;
 use crate::teller::Teller;
 use crate::{Result, Silent};
@@ -91,13 +91,16 @@ async fn forget(writer: &Writer, frames: &BTreeSet<Place>) -> Result<()> {
     Ok(())
 }
 
-/// What healing would do, as if it had been done.
-pub(crate) async fn plan_healing(dry_run: &mut DryRun<'_>, sources: &[&JobFolder]) -> Result<Vec<PlannedOperation>> {
+/// What healing would do, as if it had been done, and what a user should know of what it would leave.
+pub(crate) async fn plan_healing(
+    dry_run: &mut DryRun<'_>,
+    sources: &[&JobFolder],
+) -> Result<(Vec<PlannedOperation>, Vec<Note>)> {
     let (mut healing, mut planned) = (Healing::new(sources), Vec::new());
     while let Some(drafted) = healing.draft(&mut dry_run.context()).await? {
         planned.push(imagine(dry_run, drafted));
     }
-    Ok(planned)
+    Ok((planned, healing.left()))
 }
 
 /// A frame with the bytes of a damaged block.
@@ -293,12 +296,16 @@ impl<'a> Healing<'a> {
             Some(Note::SourceNotSearched { job, location, why: searched.why_not.clone()? })
         });
         let waiting = self.waits_for_index.then_some(Note::HealingWaits);
-        let is_searched = self.sources.iter().all(|searched| searched.why_not.is_none());
+        let searched = match self.sources.is_empty() {
+            true => HealingSearch::Chain,
+            false if self.sources.iter().all(|searched| searched.why_not.is_none()) => HealingSearch::All,
+            false => HealingSearch::SomeSources,
+        };
         let left = self.needed_by.iter().map(|(machine, (places, points))| Note::NotHealed {
             machine: machine.clone(),
             blocks: places.len() as u64,
             points: points.iter().copied().collect(),
-            is_searched,
+            searched,
         });
         waiting.into_iter().chain(unsearched).chain(left).collect()
     }

@@ -1,7 +1,7 @@
 //! Damage never stops a run: what cannot be moved stays where it is, is named, and everything else goes on.
 
 use offsite::model::PointKind;
-use offsite::report::{MachineOutcome, Note, Operation, TransformReport};
+use offsite::report::{HealingSearch, MachineOutcome, Note, Operation, TransformReport};
 use offsite::retention::{Anchors, ArchiveMethod, Gfs, Policy};
 use offsite::{Compact, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Memory, MemoryOptions};
@@ -89,8 +89,8 @@ async fn an_archive_with_a_damaged_block_becomes_independent_but_for_that() {
         // It is said again, and nothing is done twice.
         let again = transformed(&memory, &transforms, 12).await;
         let of_archive = report.notes.last().unwrap();
-        let nowhere =
-            again.notes.iter().filter(|note| matches!(note, Note::NotHealed { is_searched: true, .. })).count();
+        let nowhere = |note: &&Note| matches!(note, Note::NotHealed { searched: HealingSearch::Chain, .. });
+        let nowhere = again.notes.iter().filter(nowhere).count();
         assert_eq!((again.operations.len(), again.notes.len(), nowhere), (0, 2, 1), "{again:?}");
         assert!(again.notes.contains(of_archive), "{again:?}");
         // Its bytes are right again, and a verification has seen it.

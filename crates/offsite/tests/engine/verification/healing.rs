@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use offsite::model::{BlockMap, StoredBlock};
-use offsite::report::{HealedFrom, MergeReason, Note, Operation, TransformReport};
+use offsite::report::{HealedFrom, HealingSearch, MergeReason, Note, Operation, TransformReport};
 use offsite::retention::Policy;
 use offsite::{JobFolder, MergeMethod, OpenRepository, TransformJob, Transforms, Verify};
 use offsite_repository::testing::{Fault, Faulty, Memory, MemoryOptions};
@@ -244,15 +244,20 @@ async fn what_is_damaged_in_both_is_told_and_piles_up_nothing() {
         let report = scene.copy(&primary, &second).run(day(number)).await.unwrap();
         assert_eq!(healed(&report.transform), u64::from(number == 3), "day {number}");
         assert_eq!(report.sync.is_some(), number > 4, "day {number}");
-        let is_told =
-            |note: &Note| matches!(note, Note::NotHealed { machine: of, blocks: 1, .. } if of.as_str() == "db01");
+        let is_told = |note: &Note| matches!(note, Note::NotHealed { machine: of, blocks: 1, searched: HealingSearch::All, .. } if of.as_str() == "db01");
         let told = report.transform.notes.iter().filter(|note| is_told(note)).count();
         assert_eq!(told, 1, "day {number}: {:?}", report.transform.notes);
         assert_eq!(damaged(&scene.target, COPY), BTreeSet::from([place(&alone)]));
         assert_eq!(stray(&scene.target, COPY), [""; 0]);
     }
-    // Once the source has it again, it is healed.
+    // Once the source has it again, it is healed. Transforms alone look at no source, and say so, planned or done.
     flip(&scene.source, JOB, &at);
+    let transforms = TransformJob::new(&second, job(COPY));
+    let planned = transforms.plan(day(7)).await.unwrap();
+    let alone = transforms.run(day(7)).await.unwrap();
+    assert!(matches!(&alone.notes[..], [Note::NotHealed { searched: HealingSearch::Chain, .. }]), "{:?}", alone.notes);
+    assert!(alone.notes[0].to_string().ends_with("no source was looked at"), "{}", alone.notes[0]);
+    assert_eq!(planned.notes, alone.notes);
     let report = scene.copy(&primary, &second).run(day(7)).await.unwrap();
     assert_eq!((healed(&report.transform), report.transform.notes), (1, Vec::new()));
     scene.truth.check(&second, COPY).await;

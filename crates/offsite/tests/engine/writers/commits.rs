@@ -116,7 +116,7 @@ async fn a_plan_knows_what_the_next_run_finishes_first() {
         let ended = poll_times(&mut run, polls).await;
         drop(run);
         let transforms = TransformJob::new(&second, job(COPY)).transforms(keeping_three());
-        let alone = transforms.plan(day(5)).await.unwrap();
+        let alone = transforms.plan(day(5)).await.unwrap().operations;
         let plan = copy.plan(day(5)).await.unwrap();
         let report = copy.run(day(5)).await.unwrap();
         let planned: Vec<_> = plan.operations.iter().map(|planned| (&planned.operation, planned.cost)).collect();

@@ -31,6 +31,9 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<Status, Failure>
     }
 }
 
+/// How long after the time of its next step a waiting job's status is still taken for the present one.
+const LATE_MINUTES_MIN: i64 = 5;
+
 /// What the state folder contains.
 struct Found {
     now: Timestamp,
@@ -118,7 +121,7 @@ impl Found {
         let is_well = is_alive
             && self.unsent.is_empty()
             && self.warnings.is_empty()
-            && self.jobs.values().all(|job| job.is_well(self.now));
+            && self.jobs.values().all(|job| job.is_well(self.now) && self.late_minutes(job).is_none());
         Ok(if is_well { Status::Done } else { Status::Warnings })
     }
 
@@ -142,6 +145,7 @@ impl Found {
                 "is_paused": status.is_some_and(|status| status.is_paused),
                 "waits_for": status.and_then(|status| status.waits_for).map(Wait::word),
                 "interval": status.and_then(|status| status.interval).as_ref().map(json::span),
+                "late_minutes": self.late_minutes(job),
                 "next_wake": status.and_then(|status| status.next).map(|next| next.to_string()),
                 "transferred_bytes": status.map(|status| status.transferred_bytes),
                 "last": last.as_ref().map(|last| &last.report),
@@ -175,6 +179,14 @@ impl Found {
             "check": Check::of(self).value(),
             "warnings": self.warnings,
         })
+    }
+
+    /// Returns for how many minutes the daemon has not shown what it does of a job, though it runs and something was due.
+    ///
+    /// Its state folder may be full, so that nothing of what it shows holds.
+    fn late_minutes(&self, job: &Job) -> Option<i64> {
+        let is_running = self.daemon.as_ref().is_some_and(|daemon| daemon.is_running);
+        job.status.as_ref().filter(|_| is_running).and_then(|status| late_minutes(status, self.now))
     }
 
     fn secs_since(&self, time: Timestamp) -> i64 {
@@ -239,7 +251,8 @@ impl Found {
                 lines.push(("interval", format!("{start} to {end}{count}")));
             }
             if let Some(next) = status.next {
-                lines.push(("next", next.to_string()));
+                let late = self.late_minutes(job).map(|minutes| format!(": {}", late_words(minutes)));
+                lines.push(("next", format!("{next}{}", late.unwrap_or_default())));
             }
             lines.push(("read", format!("{} in this interval", render::bytes(status.transferred_bytes))));
         }
@@ -326,10 +339,67 @@ impl Job {
     }
 }
 
+/// Returns how long ago a waiting job was to do something, in minutes, if that is too long ago for a daemon at work.
+fn late_minutes(status: &JobStatus, now: Timestamp) -> Option<i64> {
+    // Nothing is due at a certain time while somebody has paused the job, or other jobs have the slots.
+    let is_due = matches!(status.waits_for, Some(Wait::Interval | Wait::Points | Wait::Window | Wait::Retry));
+    let next = status.next.filter(|_| is_due)?;
+    let minutes = now.unix_secs().saturating_sub(next.unix_secs()) / 60;
+    (minutes >= LATE_MINUTES_MIN).then_some(minutes)
+}
+
+fn late_words(minutes: i64) -> String {
+    format!("that was {minutes} min ago, and the daemon has shown nothing since; its log says why")
+}
+
 fn nothing(path: &Path, warnings: Vec<String>) -> Failure {
     let path = path.display();
     let warnings: String = warnings.iter().map(|warning| format!("\n  {warning}")).collect();
     Failure::Failed(format!(
         "no daemon has run with {path}, and no job by `offsite run`: start one with `offsite daemon --config {path}`{warnings}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use offsite::JobName;
+    use offsite::runner::{Phase, Subject, WorkKind};
+
+    use super::*;
+
+    /// What a job waits for, and when its next step was due.
+    fn waiting(waits_for: Option<Wait>, next: Option<Timestamp>) -> JobStatus {
+        JobStatus {
+            subject: Subject { repository: "dr".to_owned(), job: JobName::new("copy").unwrap() },
+            kind: WorkKind::Copy,
+            phase: Phase::Idle,
+            waits_for,
+            is_paused: false,
+            interval: None,
+            is_window_open: true,
+            next,
+            transferred_bytes: 0,
+            newest: BTreeMap::new(),
+            max_age: None,
+            last: None,
+            failure: None,
+        }
+    }
+
+    /// The state folder of a daemon is full: what it wrote last looks well for ever.
+    #[test]
+    fn a_status_that_is_not_written_any_more_is_late() {
+        let next = Timestamp::parse("2026-11-22T22:00:00Z").unwrap();
+        let late =
+            |wait, minutes: i64| late_minutes(&waiting(wait, Some(next)), next.saturating_add_secs(minutes * 60));
+        for wait in Wait::ALL {
+            let is_due = !matches!(wait, Wait::Slot | Wait::Resume);
+            assert_eq!(late(Some(wait), 90), is_due.then_some(90), "{wait:?}");
+        }
+        assert_eq!([late(Some(Wait::Interval), 4), late(Some(Wait::Interval), -60), late(None, 90)], [None; 3]);
+        assert_eq!(late(Some(Wait::Interval), 5), Some(5));
+        assert_eq!(late_minutes(&waiting(Some(Wait::Interval), None), next), None);
+    }
 }

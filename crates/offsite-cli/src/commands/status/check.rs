@@ -78,6 +78,9 @@ fn job_problems(found: &Found, job: &Job) -> Vec<(Severity, String)> {
         let words = |line: String| line.split_whitespace().collect::<Vec<_>>().join(" ");
         problems.extend(lines.into_iter().map(|line| (Severity::Critical, words(line))));
     }
+    if let Some(minutes) = found.late_minutes(job) {
+        problems.push((Severity::Warning, format!("its next step: {}", super::late_words(minutes))));
+    }
     let why = |field| job.last.as_ref().and_then(|last| last.text(field)).map(one_line);
     match job.result() {
         None => problems.push((Severity::Unknown, "it has not run yet".to_owned())),

@@ -364,7 +364,7 @@ impl fmt::Display for Note {
                     }
                     HealingSearch::SomeSources => "have not been found yet, as not every source could be searched",
                     HealingSearch::Chain => {
-                        "have not been put back: no other restore point has the same bytes intact, and no source was looked at"
+                        "have not been put back: no other restore point has the same bytes intact, and sources were not looked at"
                     }
                 };
                 let (blocks, points) = (damaged(*blocks), points.join(", "));

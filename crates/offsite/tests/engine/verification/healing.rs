@@ -256,7 +256,7 @@ async fn what_is_damaged_in_both_is_told_and_piles_up_nothing() {
     let planned = transforms.plan(day(7)).await.unwrap();
     let alone = transforms.run(day(7)).await.unwrap();
     assert!(matches!(&alone.notes[..], [Note::NotHealed { searched: HealingSearch::Chain, .. }]), "{:?}", alone.notes);
-    assert!(alone.notes[0].to_string().ends_with("no source was looked at"), "{}", alone.notes[0]);
+    assert!(alone.notes[0].to_string().ends_with("sources were not looked at"), "{}", alone.notes[0]);
     assert_eq!(planned.notes, alone.notes);
     let report = scene.copy(&primary, &second).run(day(7)).await.unwrap();
     assert_eq!((healed(&report.transform), report.transform.notes), (1, Vec::new()));

@@ -347,7 +347,7 @@ impl World {
             Some(Ok((plan, report))) => {
                 self.judge_transform(number, &report)?;
                 if let Some(plan) = plan.filter(|_| !is_struck && self.folders[number].is_intact()) {
-                    judge_operations(FOLDERS[number].job, &transforms, &plan, &report)?;
+                    judge_operations(FOLDERS[number].job, &transforms, &plan.operations, &report)?;
                 }
             }
             Some(Err(error)) => self.judge_failure("transforms", &[number], &error, false, is_struck)?,

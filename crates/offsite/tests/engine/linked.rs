@@ -72,7 +72,7 @@ async fn what_others_share_is_not_punched() {
         let job = scene.transform(MergeMethod::Auto);
         let planned = job.plan(day(number)).await.unwrap();
         let report = job.run(day(number)).await.unwrap();
-        let costs: Vec<_> = planned.iter().map(|planned| planned.cost).collect();
+        let costs: Vec<_> = planned.operations.iter().map(|planned| planned.cost).collect();
         let done: Vec<_> = report.operations.iter().map(|done| done.tally.planned).collect();
         assert_eq!(costs, done, "the plan is what is done");
         assert!(report.operations.iter().all(|done| done.tally.kept_to_plan()));

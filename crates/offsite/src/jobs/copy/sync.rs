@@ -35,7 +35,10 @@ impl CopyJob {
         let latest = latest_state(&head, indexes).await?;
         let offer = self.offer(&mut writer.plan_context(indexes), sources, &latest, request).await?;
         drop(latest);
-        let Offer { stored, selected, labels, others, failure, notes, doubts } = offer;
+        let Offer { stored, nothing, selected, labels, others, failure, notes, doubts } = offer;
+        if let Some(error) = nothing {
+            return Err(error);
+        }
         writer.label(&labels);
         let notes = sources.notes().chain(self.notes.iter().cloned()).chain(notes).collect();
         let mut outcome = SyncOutcome { sync: None, machines: others, notes, doubts };
@@ -46,7 +49,7 @@ impl CopyJob {
                 _ => Ok(outcome),
             };
         };
-        Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?.require(&self.target)?;
+        Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?.require(&self.target, Task::Copy)?;
         let copied = self.store(writer, indexes, sources, request, stored, &mut outcome).await?;
         // Only now does the chain have the machines that are new.
         writer.select(&selected);

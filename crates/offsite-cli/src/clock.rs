@@ -26,7 +26,7 @@ pub(crate) fn clock() -> Result<Arc<dyn Clock>, Failure> {
     match clock.read() {
         Some(_) => Ok(Arc::new(clock)),
         None => Err(Failure::WrongUse(format!(
-            "{CLOCK_FILE}: {} holds no time; write one like 2026-11-22T22:00:00Z, or unset {CLOCK_FILE} to go by the host's clock",
+            "{CLOCK_FILE}: {} holds no time; write one like \"2026-11-22T22:00:00Z\" (without the quotes), or unset {CLOCK_FILE} to go by the host's clock",
             clock.path.display()
         ))),
     }

@@ -113,7 +113,10 @@ pub(crate) async fn initialise(repo: &str, config: &Config, now: Timestamp) -> R
                     .map_err(|error| format!("cannot make the folder {}: {error}", parent.display()))?;
             }
             refuse_foreign(&path)?;
-            Arc::new(Local::create(&path).await?)
+            let folder = Local::create(&path).await?;
+            // What an earlier call left that was cut off as it tried the place.
+            folder.sweep().await?;
+            Arc::new(folder)
         }
         Place::Bucket(options) => Arc::new(open_bucket(*options).await?),
         Place::Media(set) => return Ok(set.initialise(Preparation::default(), now).await?.repository),
@@ -156,7 +159,12 @@ pub(crate) fn now() -> Timestamp {
 fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
     let location = config.location(repo).unwrap_or_else(|| repo.to_owned());
     if location.is_empty() {
-        return Err(Failure::WrongUse("an empty repository name".to_owned()));
+        return Err(Failure::WrongUse(match repo.is_empty() {
+            true => "an empty repository name".to_owned(),
+            false => {
+                format!("repository {repo}: location is empty; set it to a folder, an s3:// URL or removable:NAME")
+            }
+        }));
     }
     if location.starts_with("s3://") {
         return Ok(Place::Bucket(Box::new(bucket(&location, config.repositories.get(repo))?)));
@@ -231,7 +239,8 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
     let Ok(mut entries) = std::fs::read_dir(path) else { return Ok(()) };
     let foreign = entries.find_map(|entry| {
         let name = entry.ok()?.file_name();
-        (name != "lost+found" && name != "offsite-repository").then_some(name)
+        let is_own = name == "offsite-repository" || name.to_str().is_some_and(Local::is_left_over);
+        (name != "lost+found" && !is_own).then_some(name)
     });
     match foreign {
         Some(name) if !path.join("offsite-repository").exists() => Err(Failure::Failed(format!(

@@ -10,7 +10,7 @@ pub struct Timestamp {
 
 /// The error for a text that is no RFC 3339 time, or for a time that is out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time: write it as 2026-11-22T22:00:00Z or 2026-11-22T22:00:00+01:00")]
+#[error("{0:?} is no time: write it as \"2026-11-22T22:00:00Z\" or \"2026-11-22T22:00:00+01:00\", without the quotes")]
 pub struct TimestampError(String);
 
 impl Timestamp {

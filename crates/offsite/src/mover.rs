@@ -44,7 +44,7 @@ pub(crate) use copy::{Copied, Ending, copy};
 pub(crate) use extract::{extract, write_zeros};
 pub(crate) use find::{Found, find};
 pub(crate) use fold::fold;
-pub(crate) use ingest::{IngestDisk, Ingested, ingest};
+pub(crate) use ingest::{IngestDisk, Ingested, bytes_to_read, ingest};
 pub(crate) use load::load;
 pub(crate) use output::{Output, OutputHeader};
 pub(crate) use pour::pour;

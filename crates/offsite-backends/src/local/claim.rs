@@ -10,6 +10,11 @@ use super::writer_files::{FILE_MODE, cannot_lock};
 /// What the names of claims start with. A key never starts with a dot.
 pub(super) const CLAIM: &str = ".claim-";
 
+/// Returns the name that a claim is on. `None` if this is no name of a claim.
+pub(super) fn claimed(name: &str) -> Option<&str> {
+    name.strip_prefix(CLAIM)
+}
+
 /// Each try that fails means that another writer has come and gone.
 const TRIES: usize = 1_000;
 

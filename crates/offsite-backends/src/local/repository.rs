@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::spelling::Spelling;
 use super::staged::Staged;
 use super::writer::LocalWriter;
-use super::{list, read, sweep};
+use super::{claim, list, read, staged, sweep};
 
 /// A repository in a folder: each key is the path of a file below it.
 ///
@@ -78,6 +78,13 @@ impl Local {
         let (root, abilities, mount) = opened?;
         let endpoint = endpoint_of(mount).await;
         Ok(Self { shared: Arc::new(Shared { root, abilities, endpoint }) })
+    }
+
+    /// Returns `true` if a file of this name is what trying the place, or a writer that was cut off, has left. The next
+    /// [`sweep`](Repository::sweep) removes it.
+    #[must_use]
+    pub fn is_left_over(name: &str) -> bool {
+        staged::is_staged(name) || claim::claimed(name).is_some_and(staged::is_staged)
     }
 
     /// The path of the folder.

@@ -129,3 +129,24 @@ pub(super) fn hidden_name() -> Result<String, Errno> {
     getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
     Ok(format!("{STAGED}{:032x}", u128::from_le_bytes(random)))
 }
+
+/// Returns `true` for the names that [`hidden_name`] makes.
+pub(super) fn is_staged(name: &str) -> bool {
+    let digit = |letter: char| letter.is_ascii_digit() || ('a'..='f').contains(&letter);
+    name.strip_prefix(STAGED).is_some_and(|number| number.len() == 32 && number.chars().all(digit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_our_making_are_left_over() {
+        let hidden = hidden_name().expect("random bytes");
+        assert!(is_staged(&hidden), "{hidden}");
+        for other in ["", ".staged-", "photo.jpg", ".staged-notes", &hidden[1..], &hidden[..hidden.len() - 1]] {
+            assert!(!is_staged(other), "{other}");
+        }
+        assert!(!is_staged(&format!("{hidden}0")) && !is_staged(&hidden.replace(STAGED, ".STAGED-")));
+    }
+}

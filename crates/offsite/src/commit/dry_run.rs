@@ -5,9 +5,10 @@ use offsite_core::{Head, RetiredObject, Retirement};
 
 use crate::commit::draft::Draft;
 use crate::commit::plan_context::{Minter, PlanContext};
-use crate::commit::writer::{WriterSettings, first_head};
+use crate::commit::writer::{WriterSettings, first_head, refuse_role, refuse_same_folder};
 use crate::reader::indexes::Indexes;
-use crate::{OpenRepository, Result};
+use crate::reader::job_folder::JobFolder;
+use crate::{JobName, OpenRepository, Result};
 
 /// A folder on which operations are only planned.
 pub(crate) struct DryRun<'a> {
@@ -26,26 +27,33 @@ impl<'a> DryRun<'a> {
         Self { repository, head, stored, indexes, minter: Minter::imagined() }
     }
 
-    /// Returns the head that the next run starts from. If the folder does not exist or has no restore point, this is its first
-    /// head.
+    /// Returns the head that the next run of `job` starts from. `folder` is the job's folder, `None` if there is none yet. If it has
+    /// no restore point, this is its first head.
+    ///
+    /// It refuses what a writer refuses as it opens the folder, so that no plan promises what the run then refuses.
     ///
     /// # Errors
-    /// The same as [`first_head`].
-    pub(crate) fn next_head(
+    /// - [`Error::Damaged`](crate::Error::Damaged) if the newest head is damaged.
+    /// - [`Error::WrongKindOfJob`](crate::Error::WrongKindOfJob) if the folder is of another kind of job.
+    /// - [`Error::NameTaken`](crate::Error::NameTaken) if another job has the same name but for case.
+    /// - Errors of the repository.
+    pub(crate) async fn next_head(
         repository: &OpenRepository,
+        job: &JobName,
         settings: &WriterSettings,
-        head: Option<Head>,
+        folder: Option<&JobFolder>,
     ) -> Result<Head> {
-        match head {
-            Some(head) if head.chain.all().next().is_some() => Ok(head),
-            // A writer does the same.
-            Some(mut head) => {
-                head.chain = first_head(repository, settings, None)?.chain;
-                head.role = settings.role;
-                Ok(head)
-            }
-            None => first_head(repository, settings, None),
+        let Some(folder) = folder else {
+            refuse_same_folder(repository, job).await?;
+            return first_head(repository, settings, None);
+        };
+        let mut head = folder.head_for_next_run().await?;
+        refuse_role(job, repository, &head, settings.role)?;
+        if head.chain.all().next().is_none() {
+            head.chain = first_head(repository, settings, None)?.chain;
+            head.role = settings.role;
         }
+        Ok(head)
     }
 
     /// Returns the context that the next operation is planned in.

@@ -2,6 +2,7 @@
 
 use offsite_core::plan::Cost;
 
+use crate::progress::Task;
 use crate::{Error, ErrorPlace, OpenRepository, Result};
 
 /// The largest number of bytes that an index takes for each block, in both copies together, and the bytes of heads and headers.
@@ -43,13 +44,15 @@ impl Room {
 
     /// Checks that there is enough space.
     ///
-    /// An operation that would fill its target does not begin. It would be cut off, and would leave no space for the release.
+    /// An operation that would fill its target does not begin. It would be cut off, and would leave no space for the release. `task`
+    /// is what does not begin.
     ///
     /// # Errors
     /// [`Error::NoRoom`] if there is not enough.
-    pub(crate) fn require(&self, target: &OpenRepository) -> Result<()> {
+    pub(crate) fn require(&self, target: &OpenRepository, task: Task) -> Result<()> {
         match self.free_bytes {
             Some(free_bytes) if !self.is_enough() => Err(Error::NoRoom {
+                task,
                 location: target.location(),
                 needed_bytes: self.needed_bytes,
                 free_bytes,

@@ -21,7 +21,7 @@ pub use offsite_repository::ErrorClass;
 pub use part::DamagedPart;
 pub(crate) use text::causes;
 
-use text::{damaged, each, held_by, kind_of, list, staying, taken, what_is_left, whole_in};
+use text::{damaged, each, held_by, kind_of, list, staying, taken, the, way_to_room, what_is_left, whole_in};
 
 /// The result of a call of the engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -127,22 +127,24 @@ pub enum Error {
         /// The place to write to, in words.
         target_location: String,
     },
-    /// The copy does not fit into its target.
+    /// What is to be copied, imported or mapped does not fit into its target. The operation was not started.
     #[error(
-        "the copy was not started: it needs {} in {location}, and {} are free there{}; free some space, or keep fewer restore points",
-        Bytes(*.needed_bytes), Bytes(*.free_bytes), staying(*.min_free_bytes)
+        "{} was not started: it needs {} in {location}, and {} are free there{}; {}",
+        the(*.task), Bytes(*.needed_bytes), Bytes(*.free_bytes), staying(*.min_free_bytes), way_to_room(*.task)
     )]
     #[non_exhaustive]
     NoRoom {
+        /// What was not started.
+        task: Task,
         /// The target, in words.
         location: String,
-        /// The bytes that the copy needs at its peak.
+        /// The bytes that it needs at its peak.
         needed_bytes: u64,
         /// The bytes that are free.
         free_bytes: u64,
         /// The bytes that must stay free.
         min_free_bytes: u64,
-        /// The job of the copy.
+        /// The job.
         at: ErrorPlace,
     },
     /// None of the sources of a copy job can be read now.

@@ -173,7 +173,7 @@ fn instances() -> Vec<(Error, Facts)> {
             (WrongInput, false, None, PRIMARY, None, None, None)),
         (Error::SameRepository { source_location: primary(), target_location: "./primary".to_owned() },
             (WrongInput, false, None, Some("./primary"), None, None, None)),
-        (Error::NoRoom { location: primary(), needed_bytes: 9 << 30, free_bytes: 8 << 30, min_free_bytes: 1 << 30, at: at() }.in_job(&job()),
+        (Error::NoRoom { task: Task::Copy, location: primary(), needed_bytes: 9 << 30, free_bytes: 8 << 30, min_free_bytes: 1 << 30, at: at() }.in_job(&job()),
             (FreeSpace, true, Some(Target), PRIMARY, None, NIGHTLY, None)),
         (Error::NoSource { why: "primary is away".to_owned(), at: at() }.in_job(&job()),
             (RetryLater, true, Some(Source), None, None, NIGHTLY, None)),

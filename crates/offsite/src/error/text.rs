@@ -5,7 +5,7 @@ use std::path::Path;
 use offsite_core::{MachineName, Role, Sequence, Timestamp};
 
 use super::{DamagedPart, Error, ErrorPlace};
-use crate::{Bytes, FileUser};
+use crate::{Bytes, FileUser, Task};
 
 /// The texts of an error and of its causes, on one line.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
@@ -103,6 +103,24 @@ const KNOWN_MAX: usize = 12;
 /// The text for how much must stay free.
 pub(super) fn staying(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { format!(", of which {} must stay free", Bytes(bytes)) }
+}
+
+/// Names an operation that needs room.
+pub(super) const fn the(task: Task) -> &'static str {
+    match task {
+        Task::Import => "the import",
+        Task::Map => "the map",
+        _ => "the copy",
+    }
+}
+
+/// Says how an operation gets room.
+pub(super) const fn way_to_room(task: Task) -> &'static str {
+    match task {
+        // They begin a chain, so no restore points of theirs can go.
+        Task::Import | Task::Map => "free some space",
+        _ => "free some space, or keep fewer restore points",
+    }
 }
 
 /// One line for each machine.

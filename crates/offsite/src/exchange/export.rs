@@ -1,12 +1,11 @@
 //! Exports: writes machines as one restore point to one file that needs nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
-use std::path::Path;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{FormatError, Kind, WireFormat, encode_record};
@@ -17,13 +16,17 @@ use offsite_core::{
 };
 use tokio::sync::Mutex;
 
+use crate::bytes::Bytes;
+use crate::commit::room::Room;
 use crate::error::within;
+use crate::files::free_space;
 use crate::files::partial::{Content, Partial, Replace};
 use crate::folder::disks::disks_of;
 use crate::folder::open_repository::random_bytes;
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Sink, Way, transfer};
 use crate::progress::Task;
 use crate::reader::job_folder::{JobFolder, PointSelector};
+use crate::reader::known_losses::KnownLosses;
 use crate::report::{BlockTraffic, ExportReport, ExportedMachine, Tally};
 use crate::seams::blocking;
 use crate::teller::Control;
@@ -109,7 +112,7 @@ impl Export {
     ///
     /// After an error, `writer` has got only a part of the export. An import of that part fails.
     pub fn run(&self, writer: impl Write + Send + 'static) -> BoxFuture<'_, Result<ExportReport>> {
-        self.run_to(Sink::new("writing the export", writer))
+        self.run_to(Sink::new("writing the export", writer), None)
     }
 
     /// Writes the export to the file `to`, which must not exist.
@@ -118,14 +121,15 @@ impl Export {
     /// that file stays, and the next export to `to` replaces it.
     ///
     /// # Errors
-    /// The same as [`Export::run`]. [`Error::ExportFile`] for a path that exists already or cannot be written.
+    /// The same as [`Export::run`]. [`Error::ExportFile`] for a path that exists already or cannot be written, or that has
+    /// too little space.
     /// [`Error::InRepository`] for a path among a repository's own files. After an error there is no file.
     pub fn save<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<ExportReport>> {
         within(|error| self.tell(error), async move {
             let path = to.to_owned();
             let (partial, file) = blocking(move || Partial::create(&path, Content::Export, Replace::Never)).await??;
             let writer = file.try_clone().map_err(|error| partial.failed(error))?;
-            let report = self.run(writer).await?;
+            let report = self.run_to(Sink::new("writing the export", writer), Some(to.to_owned())).await?;
             blocking(move || {
                 let kept = file.sync_all().map_err(|error| partial.failed(error)).and_then(|()| partial.keep());
                 if kept.is_err() {
@@ -138,10 +142,11 @@ impl Export {
         })
     }
 
-    fn run_to(&self, sink: Sink<'static>) -> BoxFuture<'_, Result<ExportReport>> {
+    /// Writes the export to `sink`. `to` is the path of the file behind it, `None` if there is none.
+    fn run_to(&self, sink: Sink<'static>, to: Option<PathBuf>) -> BoxFuture<'_, Result<ExportReport>> {
         within(|error| self.tell(error), async move {
             let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
-            let result = self.run_pinned(&folder, sink).await;
+            let result = self.run_pinned(&folder, sink, to).await;
             folder.unpin(pin, result).await
         })
     }
@@ -151,31 +156,43 @@ impl Export {
     /// It reads indexes and no blocks, and it writes nothing.
     ///
     /// # Errors
-    /// The same as [`Export::run`], except errors of reading blocks and of writing.
+    /// The same as [`Export::run`], except errors of reading blocks and of writing. Known damage is no error here: see
+    /// [`ExportPlan::lost`].
     pub fn plan(&self) -> BoxFuture<'_, Result<ExportPlan>> {
-        Box::pin(async move {
-            let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
-            let planned = async {
-                let prepared = self.prepare(&folder).await?;
-                let end = ExportEnd { id: prepared.id, frames: u64::MAX, bytes: u64::MAX, checksum: u64::MAX };
-                let end = encode_record(Kind::ExportEnd, &end).map_err(defect)?.len() as u64;
-                Ok(ExportPlan {
-                    sequence: prepared.sequence,
-                    time: prepared.time,
-                    machines: prepared.machines.clone(),
-                    bytes_max: prepared.start_bytes()? + prepared.file_bytes() + end,
-                    cost: prepared.plan.cost(),
-                })
-            };
-            let planned = planned.await;
-            folder.unpin(pin, planned).await.map_err(|error| self.tell(error))
+        self.plan_to(None)
+    }
+
+    /// Plans an export to the file `to`. `None` stands for no file.
+    fn plan_to(&self, to: Option<PathBuf>) -> BoxFuture<'_, Result<ExportPlan>> {
+        within(|error| self.tell(error), async move {
+            // It writes nothing, so it makes no pin. What is released meanwhile ends it.
+            let folder = JobFolder::open(&self.repository, &self.job).await?;
+            let planned = self.plan_in(&folder, to).await;
+            folder.unpin(None, planned).await
+        })
+    }
+
+    async fn plan_in(&self, folder: &JobFolder, to: Option<PathBuf>) -> Result<ExportPlan> {
+        let prepared = self.prepare(folder).await?;
+        let bytes_max = prepared.bytes_max()?;
+        let known = KnownLosses::load(folder, &[]).await?;
+        let blocks = prepared.plan.moves.iter().map(|step| (&step.address.machine, step.from));
+        Ok(ExportPlan {
+            sequence: prepared.sequence,
+            time: prepared.time,
+            machines: prepared.machines.clone(),
+            bytes_max,
+            cost: prepared.plan.cost(),
+            room: room(bytes_max, to).await?,
+            lost: known.count(folder, blocks).await?,
         })
     }
 
     /// Plans an export to the file `to`, and checks the path. See [`Export::plan`].
     ///
     /// # Errors
-    /// The same as [`Export::save`], except errors of reading blocks and of writing.
+    /// The same as [`Export::save`], except errors of reading blocks and of writing. Known damage and a lack of space are no errors
+    /// here: see [`ExportPlan::lost`] and [`ExportPlan::room`].
     pub fn plan_save<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<ExportPlan>> {
         let examined = || {
             let path = to.to_owned();
@@ -183,7 +200,7 @@ impl Export {
         };
         within(|error| self.tell(error), async move {
             examined().await??;
-            self.plan().await
+            self.plan_to(Some(to.to_owned())).await
         })
     }
 
@@ -245,10 +262,23 @@ impl Export {
         Ok(Prepared { id, job: self.job.to_string(), sequence, time, machines, header, plan, index: index.into() })
     }
 
-    async fn run_pinned(&self, folder: &JobFolder, mut sink: Sink<'static>) -> Result<ExportReport> {
+    async fn run_pinned(
+        &self,
+        folder: &JobFolder,
+        mut sink: Sink<'static>,
+        to: Option<PathBuf>,
+    ) -> Result<ExportReport> {
         let start = Instant::now();
         let before = self.repository.block_counts();
         let prepared = self.prepare(folder).await?;
+        if let Some(to) = to {
+            let room = room(prepared.bytes_max()?, Some(to.clone())).await?;
+            if let Some(free) = room.free_bytes.filter(|_| !room.is_enough()) {
+                let (needed, free) = (Bytes(room.needed_bytes), Bytes(free));
+                let detail = format!("no space left for it: it gets up to {needed}, and {free} are free there");
+                return Err(Error::export_file(&to, &detail, Some(ErrorKind::StorageFull.into())));
+            }
+        }
         let alignment = u64::from(EXPORT_ALIGNMENT_BYTES);
         sink.write(vec![prepared.record()?]).await?;
         sink.pad(alignment).await?;
@@ -265,7 +295,7 @@ impl Export {
         let mut sink = sink.lock().await;
         let written = sink.bytes() - file_start;
         let end = ExportEnd { id, frames: plan.moves.len() as u64, bytes: sink.bytes(), checksum: sink.checksum() };
-        sink.write(vec![Bytes::from(encode_record(Kind::ExportEnd, &end).map_err(defect)?)]).await?;
+        sink.write(vec![encode_record(Kind::ExportEnd, &end).map_err(defect)?.into()]).await?;
         let bytes = sink.bytes();
         sink.flush().await?;
         let source = BlockTraffic::between(before, self.repository.block_counts());
@@ -304,6 +334,20 @@ pub struct ExportPlan {
     pub bytes_max: u64,
     /// The cost: what is read, and what is written to the backup file in the export.
     pub cost: Cost,
+    /// The space that the export needs, and the space that there is beside its file. An export to a file does not begin without
+    /// enough space. Of a pipe, nothing is known.
+    pub room: Room,
+    /// The number of blocks of each machine that are known to be lost: a verification found them, or their file is missing or cut
+    /// off. If there are any, the export fails.
+    pub lost: BTreeMap<MachineName, u64>,
+}
+
+impl ExportPlan {
+    /// Returns `true` if nothing of it is known to be lost.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.lost.is_empty()
+    }
 }
 
 /// An export whose blocks have not been read yet.
@@ -315,7 +359,7 @@ struct Prepared {
     machines: Vec<ExportedMachine>,
     header: OutputHeader,
     plan: Plan,
-    index: Bytes,
+    index: bytes::Bytes,
 }
 
 impl Prepared {
@@ -324,10 +368,17 @@ impl Prepared {
     }
 
     /// The record at the start of the export.
-    fn record(&self) -> Result<Bytes> {
+    fn record(&self) -> Result<bytes::Bytes> {
         let (index_bytes, file_bytes) = (self.index.len() as u64, self.file_bytes());
         let record = ExportHeader { id: self.id, job: self.job.clone(), index_bytes, file_bytes };
         Ok(encode_record(Kind::Export, &record).map_err(defect)?.into())
+    }
+
+    /// The largest possible length of the export in bytes.
+    fn bytes_max(&self) -> Result<u64> {
+        let end = ExportEnd { id: self.id, frames: u64::MAX, bytes: u64::MAX, checksum: u64::MAX };
+        let end = encode_record(Kind::ExportEnd, &end).map_err(defect)?.len() as u64;
+        Ok(self.start_bytes()? + self.file_bytes() + end)
     }
 
     /// The number of bytes before the backup file.
@@ -336,6 +387,15 @@ impl Prepared {
         let record = (self.record()?.len() as u64).next_multiple_of(alignment);
         Ok(record + (self.index.len() as u64).next_multiple_of(alignment))
     }
+}
+
+/// Returns the space that an export of `bytes_max` needs, and the free space where the file `to` is to be. `None` stands for no file.
+async fn room(bytes_max: u64, to: Option<PathBuf>) -> Result<Room> {
+    let free = move || {
+        let folder = to.as_deref().map(|to| to.parent().filter(|folder| !folder.as_os_str().is_empty()));
+        folder.and_then(|folder| free_space::free_bytes(folder.unwrap_or(Path::new("."))))
+    };
+    Ok(Room { needed_bytes: bytes_max, free_bytes: blocking(free).await?, min_free_bytes: 0 })
 }
 
 /// Returns the state of each machine at its point.

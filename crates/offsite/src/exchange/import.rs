@@ -142,7 +142,7 @@ impl Import {
         let block_size = index.block_size;
         let Prepared { header: output_header, mut plan, cost, numbers } =
             self.prepare(&head, &header, &index, || writer.mint());
-        Room::of(&self.repository, &cost, 0).await?.require(&self.repository)?;
+        Room::of(&self.repository, &cost, 0).await?.require(&self.repository, Task::Import)?;
         let names: Vec<_> = index.machines.iter().map(|(state, _)| state.name.clone()).collect();
         let theirs: BTreeMap<_, _> = index.machines.iter().map(|(state, number)| (&state.name, *number)).collect();
         let file_start = source.bytes();

@@ -8,20 +8,24 @@ use futures::future::BoxFuture;
 use offsite_core::format::FormatError;
 use offsite_core::plan::{Address, Cost, Files, Move, Placer, Plan};
 use offsite_core::{
-    BlockMap, Chain, Head, MachineNumber, ObjectId, RestorePoint, Role, Sequence, Status, StoredBlock, Timestamp,
+    BlockMap, Chain, Head, MachineName, MachineNumber, ObjectId, RestorePoint, Role, Sequence, Status, StoredBlock,
+    Timestamp,
 };
 
 use crate::commit::clock_rule::ClockRule;
 use crate::commit::draft::{BlockViews, Outline, commit};
+use crate::commit::dry_run::DryRun;
 use crate::commit::new_index::{NewIndex, PointIndex, encode_index};
 use crate::commit::plan_context::Minter;
-use crate::commit::writer::{Writer, WriterSettings, first_head};
+use crate::commit::room::Room;
+use crate::commit::writer::{Writer, WriterSettings};
 use crate::error::within;
 use crate::folder::disks::{Disks, disks_of};
 use crate::mover::{Aliases, Checking, FrameSource, Headers, Output, OutputHeader, Wanted, Way, transfer};
 use crate::progress::{Step, Task};
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::{JobFolder, PointSelector};
+use crate::reader::known_losses::KnownLosses;
 use crate::report::{BlockTraffic, MapReport, Tally};
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, DamagedPart, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
@@ -55,6 +59,19 @@ pub struct MapPlan {
     pub time: Timestamp,
     /// The cost: what is read from the seed, and what is written to the repository.
     pub cost: Cost,
+    /// The space that the map needs, and the space that there is. A map does not begin without enough space.
+    pub room: Room,
+    /// The number of blocks of each machine in the seed that are known to be lost: a verification found them, or their file is
+    /// missing or cut off. If there are any, the map fails.
+    pub lost: BTreeMap<MachineName, u64>,
+}
+
+impl MapPlan {
+    /// Returns `true` if nothing of the seed is known to be lost.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.lost.is_empty()
+    }
 }
 
 /// The restore points of a seed, and the frames that they refer to.
@@ -114,6 +131,7 @@ impl MapSeed {
     /// - [`Error::JobHasPoints`] if the job has restore points already.
     /// - [`Error::Damaged`] if the seed is damaged. It names the damaged part.
     /// - [`Error::UnknownJob`] or [`Error::UnknownPoint`] if the seed has no restore points.
+    /// - [`Error::NoRoom`] if the repository tells its free space, and that is too little for the seed.
     /// - [`Error::Busy`] if the job is running already.
     /// - Errors of the repositories.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<MapReport>> {
@@ -129,25 +147,33 @@ impl MapSeed {
     /// It reads the seed's indexes and no blocks, and it writes nothing.
     ///
     /// # Errors
-    /// The same as [`MapSeed::run`], except errors of reading blocks and of writing.
+    /// The same as [`MapSeed::run`], except errors of reading blocks and of writing. Known damage and a lack of space are no errors
+    /// here: see [`MapPlan::lost`] and [`MapPlan::room`].
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<MapPlan>> {
-        Box::pin(async move {
-            let (seed, pin) = JobFolder::pinned(&self.seed, &self.seed_job).await?;
-            let planned = async {
-                let contents = self.contents(&seed).await?;
-                let head = first_head(&self.repository, &self.settings(&seed, now), None)?;
-                let mut minter = Minter::imagined();
-                let mut plan = Plan::default();
-                for new in self.new_files(&seed, &head, &contents, &mut minter) {
-                    new.add_to(&mut plan);
-                }
-                let newest = seed.chain().latest();
-                let (sequence, time) = newest.map_or((Sequence(0), now), |point| (point.sequence, point.time));
-                Ok(MapPlan { points: contents.steps.len() as u64, sequence, time, cost: plan.cost() })
-            };
-            let planned = planned.await;
-            seed.unpin(pin, planned).await.map_err(|error| self.tell(error))
+        within(|error| self.tell(error), async move {
+            // It writes nothing, so it makes no pin. What is released meanwhile ends it.
+            let seed = JobFolder::open(&self.seed, &self.seed_job).await?;
+            let planned = self.plan_of(&seed, now).await;
+            seed.unpin(None, planned).await
         })
+    }
+
+    async fn plan_of(&self, seed: &JobFolder, now: Timestamp) -> Result<MapPlan> {
+        let contents = self.contents(seed).await?;
+        let (folder, settings) = (self.folder().await?, self.settings(seed, now));
+        let head = DryRun::next_head(&self.repository, &self.job, &settings, folder.as_ref()).await?;
+        let mut minter = Minter::imagined();
+        let mut plan = Plan::default();
+        for new in self.new_files(seed, &head, &contents, &mut minter) {
+            new.add_to(&mut plan);
+        }
+        let newest = seed.chain().latest();
+        let (sequence, time) = newest.map_or((Sequence(0), now), |point| (point.sequence, point.time));
+        let cost = plan.cost();
+        let room = Room::of(&self.repository, &cost, 0).await?;
+        let known = KnownLosses::load(seed, &[]).await?;
+        let lost = known.count(seed, plan.moves.iter().map(|step| (&step.address.machine, step.from))).await?;
+        Ok(MapPlan { points: contents.steps.len() as u64, sequence, time, cost, room, lost })
     }
 
     fn tell(&self, error: Error) -> Error {
@@ -168,12 +194,20 @@ impl MapSeed {
         if let Some(head) = seed.damaged_heads().first() {
             return Err(damaged_seed(seed).because(format!("what it committed last is lost: {head}")));
         }
-        match JobFolder::open(&self.repository, &self.job).await {
-            Ok(folder) => refuse_points(&folder.chain().clone(), &self.job, &self.repository)?,
-            Err(Error::UnknownJob { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        self.folder().await?;
         contents(seed).await
+    }
+
+    /// Returns the existing folder of the job, if a seed may become its chain. `None` if there is no folder yet.
+    async fn folder(&self) -> Result<Option<JobFolder>> {
+        match JobFolder::open(&self.repository, &self.job).await {
+            Ok(folder) => {
+                refuse_points(folder.chain(), &self.job, &self.repository)?;
+                Ok(Some(folder))
+            }
+            Err(Error::UnknownJob { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn settings(&self, seed: &JobFolder, now: Timestamp) -> WriterSettings {
@@ -283,14 +317,20 @@ impl MapSeed {
         let layout = writer.layout().clone();
         let head = writer.head().clone();
         let mut plan = Plan::default();
+        let mut files = Vec::new();
+        for new in self.new_files(seed, &head, contents, writer.minter()) {
+            let first = plan.moves.len();
+            files.push((new.header.clone(), first..first + new.moves.len()));
+            new.add_to(&mut plan);
+        }
+        Room::of(&self.repository, &plan.cost(), 0).await?.require(&self.repository, Task::Map)?;
         let progress = Control::new(self.progress.as_ref(), self.gate.as_ref()).teller(Task::Map, &self.job);
         let progress =
             progress.begin(Step::Transfer, contents.frames.values().map(|block| u64::from(block.at.length)).sum());
-        for new in self.new_files(seed, &head, contents, writer.minter()) {
-            let output = Output::new(&self.repository, &layout, new.header.clone());
+        for (header, moves) in files {
+            let output = Output::new(&self.repository, &layout, header);
             let way = Way { headers: Headers::New, checking: Checking::Digest, aliases: &Aliases::new() };
-            transfer(&new.moves, std::slice::from_ref(&frames), way, output, progress.part()).await?;
-            new.add_to(&mut plan);
+            transfer(&plan.moves[moves], std::slice::from_ref(&frames), way, output, progress.part()).await?;
         }
         progress.end();
         Ok(plan)

@@ -243,6 +243,15 @@ fn open(disk: IngestDisk, block_size: BlockSize) -> Result<OpenDisk> {
     Ok(OpenDisk { disk, open, data })
 }
 
+/// Returns how many bytes of a disk [`ingest`] reads: those of all blocks that are not holes. It opens the image and reads no block.
+///
+/// It blocks.
+pub(crate) fn bytes_to_read(disk: IngestDisk, block_size: BlockSize) -> Result<u64> {
+    let OpenDisk { disk, data, .. } = open(disk, block_size)?;
+    let end = |block| block_size.offset(block).min(disk.size_bytes);
+    Ok(data.into_iter().map(|blocks| end(blocks.end).saturating_sub(block_size.offset(blocks.start))).sum())
+}
+
 /// Returns the pieces of work on a disk after this result of opening it, one after the other.
 fn steps(opened: Result<Option<OpenDisk>>, block_size: BlockSize) -> impl Iterator<Item = Step> {
     let (open, failed) = match opened {

@@ -138,6 +138,14 @@ impl JobFolder {
         Ok(!self.chain().all().all(|point| is_kept(point.index.id)))
     }
 
+    /// Checks that what was opened still exists, before anything in it is called lost. A reading without a pin needs this.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotExpired`] if a restore point that was opened no longer exists. The errors of the repository.
+    pub(crate) async fn refuse_expired(&self) -> Result<()> {
+        if self.is_expired().await? { Err(Error::expired(self.job())) } else { Ok(()) }
+    }
+
     /// The name of the job.
     #[must_use]
     pub fn job(&self) -> &JobName {
@@ -186,9 +194,18 @@ impl JobFolder {
 
     /// The head that the next run continues from. It is the second copy of a head that an interrupted run was about to create, if
     /// that counts, and otherwise the newest head.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if a newer head cannot be read. No run begins then.
     pub(crate) async fn head_for_next_run(&self) -> Result<Head> {
-        let unfinished = Heads::new(self.repository.clone(), self.layout.clone()).unfinished(&self.head).await?;
-        Ok(unfinished.unwrap_or_else(|| self.head.clone()))
+        let heads = Heads::new(self.repository.clone(), self.layout.clone());
+        let newest = match self.damaged_heads.first() {
+            // A writer reads it again too, and refuses if it stays damaged.
+            Some(damaged) => heads.load(damaged.number).await?,
+            None => self.head.clone(),
+        };
+        let unfinished = heads.unfinished(&newest).await?;
+        Ok(unfinished.unwrap_or(newest))
     }
 
     pub(crate) fn layout(&self) -> &Layout {

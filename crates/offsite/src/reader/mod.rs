@@ -6,5 +6,6 @@ pub(crate) mod disk_stream;
 pub(crate) mod indexes;
 pub(crate) mod job_folder;
 pub(crate) mod known_damage;
+pub(crate) mod known_losses;
 pub(crate) mod restore;
 pub(crate) mod snapshot;

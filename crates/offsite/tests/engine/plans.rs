@@ -8,14 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use offsite::model::Sequence;
 use offsite::{
-    BackupJob, BackupMethod, DiskTarget, Error, Export, FullKind, ImageFormat, ImageSource, Import, JobFolder, MapSeed,
-    OpenRepository, PointSelector, Policy, Restore, Transforms,
+    BackupJob, BackupMethod, DamagedPart, DiskTarget, Error, Export, FullKind, ImageFormat, ImageSource, Import,
+    JobFolder, MapSeed, OpenRepository, PointSelector, Policy, Restore, Selection, TransformJob, Transforms, Verify,
 };
-use offsite_repository::Key;
-use offsite_repository::testing::{Faulty, Memory};
+use offsite_repository::testing::{Fault, Faulty, Memory};
+use offsite_repository::{ErrorKind, Key, Verb};
 
 use crate::support::objects::{bytes_of, keys};
-use crate::support::{BLOCK, Machines, day, job, keep, machine, memory_repository, scratch};
+use crate::support::{BLOCK, Machines, copy_job, day, job, keep, machine, memory_repository, scratch};
 
 /// All objects of a job folder.
 fn objects(memory: &Memory, folder: &str) -> BTreeMap<Key, Bytes> {
@@ -308,6 +308,128 @@ async fn an_export_that_is_cut_off_cannot_be_planned() {
         let run = import.run(Cursor::new(wrong), day(9)).await.unwrap_err();
         assert!(matches!(planned, Error::Damaged { .. }) && matches!(run, Error::Damaged { .. }), "{planned} {run}");
     }
+}
+
+/// No run begins on a damaged newest head, so no plan says what it would do.
+#[tokio::test]
+async fn no_plan_goes_by_a_damaged_newest_head() {
+    let (memory, repository) = memory_repository().await;
+    let machines = week(&repository).await;
+    let (target_memory, target) = memory_repository().await;
+    let copy = copy_job(&repository, &target);
+    copy.run(day(4)).await.unwrap();
+    let newest = keys(&memory, "nightly/head").pop().unwrap();
+    assert!(memory.corrupt(&newest, 40, 0xff));
+    let backup = machines.backup(&repository, &["a"]);
+    let (planned, run) = (backup.plan(day(9)).await.unwrap_err(), backup.run(day(9)).await.unwrap_err());
+    assert!(matches!(planned, Error::Damaged { part: DamagedPart::Head, .. }), "{planned}");
+    assert_eq!(planned.to_string(), run.to_string());
+    let newest = keys(&target_memory, "Offsite Copy/head").pop().unwrap();
+    assert!(target_memory.corrupt(&newest, 40, 0xff));
+    let (planned, run) = (copy.plan(day(9)).await.unwrap_err(), copy.run(day(9)).await.unwrap_err());
+    assert_eq!(planned.to_string(), run.to_string());
+    let transform = TransformJob::new(&target, job("Offsite Copy"));
+    let (planned, run) = (transform.plan(day(9)).await.unwrap_err(), transform.run(day(9)).await.unwrap_err());
+    assert_eq!(planned.to_string(), run.to_string());
+}
+
+/// An import and a map may go to a folder without restore points, which has heads as well.
+#[tokio::test]
+async fn no_chain_begins_on_a_damaged_newest_head() {
+    let (_, primary) = memory_repository().await;
+    week(&primary).await;
+    let bytes = exported(&primary, &[]).await;
+    let (memory, second) = memory_repository().await;
+    // The copy finds nothing that it selects, and leaves a folder without a restore point.
+    let none = copy_job(&primary, &second).select(Selection::machines(vec![machine("nobody")]));
+    none.run(day(5)).await.unwrap_err();
+    let newest = keys(&memory, "Offsite Copy/head").pop().unwrap();
+    assert!(memory.corrupt(&newest, 40, 0xff));
+    let import = Import::new(&second, job("Offsite Copy"));
+    let planned = import.plan(Cursor::new(bytes.clone()), day(9)).await.unwrap_err();
+    assert_eq!(planned.to_string(), import.run(Cursor::new(bytes), day(9)).await.unwrap_err().to_string());
+    let map = MapSeed::new(&second, job("Offsite Copy"), &primary, job("nightly")).unwrap();
+    assert_eq!(map.plan(day(9)).await.unwrap_err().to_string(), map.run(day(9)).await.unwrap_err().to_string());
+}
+
+#[tokio::test]
+async fn what_is_known_to_be_damaged_is_in_the_plans_of_an_export_and_a_map() {
+    let (memory, repository) = memory_repository().await;
+    week(&repository).await;
+    let (_, target) = memory_repository().await;
+    let export = Export::new(&repository, job("nightly"));
+    let map = MapSeed::new(&target, job("copy"), &repository, job("nightly")).unwrap();
+    assert!(export.plan().await.unwrap().is_whole() && map.plan(day(9)).await.unwrap().is_whole());
+    let file = keys(&memory, "nightly/blocks").into_iter().next().unwrap();
+    assert!(memory.corrupt(&file, bytes_of(&memory, &file).len() as u64 / 2, 0xff));
+    Verify::new(&repository, job("nightly")).read_data(true).run().await.unwrap();
+    let (planned, mapped) = (export.plan().await.unwrap(), map.plan(day(9)).await.unwrap());
+    assert_eq!(mapped.lost.values().sum::<u64>(), 1, "{mapped:?}");
+    assert_eq!(planned.is_whole(), export.run(std::io::sink()).await.is_ok(), "{planned:?}");
+    assert!(map.run(day(9)).await.is_err());
+}
+
+/// A map that would fill its target does not begin.
+#[tokio::test]
+async fn a_map_without_room_is_not_begun() {
+    let (_, primary) = memory_repository().await;
+    week(&primary).await;
+    let target = Faulty::new(Memory::new());
+    let second = OpenRepository::initialise(Arc::new(target.clone()), day(0)).await.unwrap();
+    let map = MapSeed::new(&second, job("copy"), &primary, job("nightly")).unwrap();
+    let needed_bytes = map.plan(day(9)).await.unwrap().room.needed_bytes;
+    target.tell_free_bytes(Some(needed_bytes - 1));
+    assert!(!map.plan(day(9)).await.unwrap().room.is_enough());
+    let written = second.block_counts();
+    let error = map.run(day(9)).await.unwrap_err();
+    assert!(matches!(error, Error::NoRoom { .. }) && error.to_string().starts_with("the map was not"), "{error}");
+    assert_eq!(second.block_counts(), written, "blocks were written");
+    target.tell_free_bytes(Some(needed_bytes));
+    map.run(day(9)).await.unwrap();
+}
+
+/// Two blocks are read of an image with two small extents, and not only the extents.
+#[tokio::test]
+async fn a_backup_of_a_sparse_image_reads_no_more_than_planned() {
+    let (_, repository) = memory_repository().await;
+    let folder = scratch();
+    let image = folder.path().join("sparse.raw");
+    let file = std::fs::File::create(&image).unwrap();
+    file.set_len(20 << 20).unwrap();
+    for at in [3_u64 << 20, 10 << 20] {
+        std::os::unix::fs::FileExt::write_all_at(&file, b"x", at).unwrap();
+    }
+    let backup = BackupJob::new(&repository, job("nightly")).machine(machine("c"), vec![ImageSource::new(&image)]);
+    let plan = backup.plan(day(0)).await.unwrap();
+    let report = backup.run(day(0)).await.unwrap();
+    assert_eq!(plan.read_bytes_max(), report.machines[0].read_bytes);
+}
+
+/// All points are dated in the future: the machines are there.
+#[tokio::test]
+async fn machines_that_are_dated_in_the_future_are_not_unknown() {
+    let (_, primary) = memory_repository().await;
+    week(&primary).await;
+    let (_, second) = memory_repository().await;
+    let copy = copy_job(&primary, &second);
+    let (plan, report) = (copy.plan(day(-9)).await.unwrap(), copy.run(day(-9)).await.unwrap());
+    assert!(plan.sync.is_none() && report.sync.is_none());
+    assert_eq!(plan.machines, report.machines);
+    assert_eq!(plan.machines.len(), 2, "{plan:?}");
+}
+
+/// A repository that is only looked at gets no pins.
+#[tokio::test]
+async fn plans_of_readers_make_no_pins() {
+    let faulty = Faulty::new(Memory::new());
+    let repository = OpenRepository::initialise(Arc::new(faulty.clone()), day(0)).await.unwrap();
+    week(&repository).await;
+    let (_, target) = memory_repository().await;
+    let folder = scratch();
+    faulty.inject(Fault::after_calls(0, ErrorKind::Unavailable).on(Verb::Create));
+    Restore::new(&repository, job("nightly"), machine("a")).plan(&folder.path().join("new/")).await.unwrap();
+    Export::new(&repository, job("nightly")).plan().await.unwrap();
+    MapSeed::new(&target, job("copy"), &repository, job("nightly")).unwrap().plan(day(9)).await.unwrap();
 }
 
 /// Each thing that a job does is set in one way, so no setting takes another back, in whatever order they come.

@@ -12,7 +12,6 @@ use super::{Import, invalid, read_end, start};
 use crate::commit::dry_run::DryRun;
 use crate::commit::plan_context::Minter;
 use crate::commit::room::Room;
-use crate::commit::writer::refuse_same_folder;
 use crate::error::within;
 use crate::mover::Source;
 use crate::report::ExportedMachine;
@@ -59,14 +58,8 @@ impl Import {
             let mut source = Source::new(reader.clone());
             let (header, index) = start(&mut source).await?;
             let bytes = end(reader, &header, &index, source.bytes()).await?;
-            let head = match self.folder().await? {
-                Some(folder) => Some(folder.head_for_next_run().await?),
-                None => {
-                    refuse_same_folder(&self.repository, &self.job).await?;
-                    None
-                }
-            };
-            let head = DryRun::next_head(&self.repository, &self.settings(&index, now), head)?;
+            let (folder, settings) = (self.folder().await?, self.settings(&index, now));
+            let head = DryRun::next_head(&self.repository, &self.job, &settings, folder.as_ref()).await?;
             let mut minter = Minter::imagined();
             let cost = self.prepare(&head, &header, &index, || minter.mint()).cost;
             let room = Room::of(&self.repository, &cost, 0).await?;

@@ -10,10 +10,11 @@ use offsite_core::{BlockMap, MachineMap, MachineName, PointKind, Role, Sequence,
 use super::BackupJob;
 use super::method::Making;
 use super::points::{Place, Points};
-use super::store::Images;
+use super::store::{Before, Images, measured};
 use crate::commit::dry_run::DryRun;
 use crate::commit::point::{Abandoned, Addition};
-use crate::commit::writer::{WriterSettings, refuse_role};
+use crate::commit::writer::WriterSettings;
+use crate::error::within;
 use crate::folder::layout::Layout;
 use crate::jobs::transform::{PlannedOperation, Transforms, plan, plan_healing};
 use crate::reader::indexes::Indexes;
@@ -66,12 +67,12 @@ impl BackupPlan {
 impl BackupJob {
     /// Plans a run at `now`.
     ///
-    /// It looks at the images without reading them, and it writes nothing.
+    /// It opens the images without reading their blocks, and it writes nothing.
     ///
     /// # Errors
     /// The same as [`BackupJob::run`], except errors of reading blocks and of writing.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<BackupPlan>> {
-        Box::pin(async move {
+        within(|error| self.tell(error), async move {
             let images = self.images().await?;
             let folder = match JobFolder::open(&self.repository, &self.job).await {
                 Err(Error::UnknownJob { .. }) => None,
@@ -93,14 +94,7 @@ impl BackupJob {
             now,
             clock: self.transforms.clock(),
         };
-        let head = match folder {
-            Some(folder) => Some(folder.head_for_next_run().await?),
-            None => None,
-        };
-        if let Some(head) = &head {
-            refuse_role(&self.job, &self.repository, head, settings.role)?;
-        }
-        let head = DryRun::next_head(&self.repository, &settings, head)?;
+        let head = DryRun::next_head(&self.repository, &self.job, &settings, folder).await?;
         self.refuse_block_size(head.chain.block_size())?;
         let indexes = Indexes::new(&self.repository, &Layout::new(self.job.clone()), head.folder);
         let mut dry_run = DryRun::new(&self.repository, head, indexes);
@@ -109,6 +103,12 @@ impl BackupJob {
         let steps = chain.latest().and_then(|point| chain.steps_to(point.sequence)).unwrap_or_default();
         let latest = dry_run.indexes.state(&steps).await?;
         let sequence = dry_run.head.next_sequence;
+        let nothing = BlockMap::empty();
+        let blocks = if making == Making::ActiveFull { &nothing } else { &latest };
+        let images = measured(images, &dry_run.head, Before { blocks, latest: &latest }).await?;
+        if images.machines.is_empty() {
+            return Err(Error::no_machine(&self.job, images.failed));
+        }
         let machines = images.bytes.iter().map(|(name, bytes)| PlannedBackup {
             name: name.clone(),
             disks: images.machines.get(name).map_or(0, Vec::len),

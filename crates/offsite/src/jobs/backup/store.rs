@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use offsite_core::plan::{Placer, Plan, RetiredFile};
 use offsite_core::{
-    BlockMap, DiskIdentity, DiskMap, DiskName, DiskNumber, MachineMap, MachineName, MachineNumber, ObjectId,
+    BlockMap, DiskIdentity, DiskMap, DiskName, DiskNumber, Head, MachineMap, MachineName, MachineNumber, ObjectId,
     StoredBlock, Timestamp, match_disks,
 };
 
@@ -16,7 +16,7 @@ use crate::commit::read_back::check_step;
 use crate::commit::writer::Writer;
 use crate::folder::disks::{DiskSummary, Disks};
 use crate::image::{ImageFormat, ImageSource};
-use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, ingest};
+use crate::mover::{DEFAULT_LEVEL, IngestDisk, Ingested, Output, OutputHeader, bytes_to_read, ingest};
 use crate::progress::{Step, Task};
 use crate::report::MachineBackup;
 use crate::teller::Control;
@@ -90,28 +90,7 @@ pub(super) async fn store_blocks(
 ) -> Result<StoredStep> {
     let Images { machines, mut failed, bytes } = images;
     let (_, numbers) = number_machines(&writer.head().machines, machines.keys());
-    let mut disks = Vec::new();
-    for (machine, images) in &machines {
-        let known = latest.machine(machine).map(|machine| &machine.disks);
-        let named = |(number, disk): (&DiskNumber, &DiskMap)| (*number, disk.identity().name.clone());
-        let before: Vec<_> = known.into_iter().flatten().map(named).collect();
-        let names: Vec<DiskName> = images.iter().map(|(name, _)| name.clone()).collect();
-        let matched = match_disks(&before, &names).ok_or_else(|| {
-            Error::setting("machine", format!("machine {machine} has more disks than can be numbered"))
-        })?;
-        for (disk, (name, source)) in matched.into_iter().zip(images) {
-            let blocks = previous.machine(machine).and_then(|machine| machine.disks.get(&disk)).cloned();
-            disks.push(Candidate {
-                machine: machine.clone(),
-                number: numbers[machine],
-                disk,
-                name: name.clone(),
-                source: source.clone(),
-                known_format: known.and_then(|disks| disks.get(&disk)).map(|disk| disk.identity().format),
-                previous: blocks.map(Arc::new),
-            });
-        }
-    }
+    let disks = candidates(&machines, &numbers, Before { blocks: previous, latest })?;
     // Each backup file begins with what its disks are, before their blocks.
     let (disks, unread) = crate::seams::blocking(move || looked_at(disks)).await?;
     failed.extend(unread);
@@ -158,6 +137,69 @@ pub(super) async fn store_blocks(
     let ranges = retire_abandoned(&mut plan, &ingested.abandoned, alignment);
     let abandoned = Abandoned { numbered: machines.into_keys().collect(), ranges };
     Ok(StoredStep { plan, machines: summaries(&ingested.disks), failed, abandoned })
+}
+
+/// Returns the disks of these images, as a run knows and numbers them.
+fn candidates(
+    machines: &BTreeMap<MachineName, Vec<(DiskName, ImageSource)>>,
+    numbers: &BTreeMap<MachineName, MachineNumber>,
+    Before { blocks, latest }: Before<'_>,
+) -> Result<Vec<Candidate>> {
+    let mut disks = Vec::new();
+    for (machine, images) in machines {
+        let known = latest.machine(machine).map(|machine| &machine.disks);
+        let named = |(number, disk): (&DiskNumber, &DiskMap)| (*number, disk.identity().name.clone());
+        let before: Vec<_> = known.into_iter().flatten().map(named).collect();
+        let names: Vec<DiskName> = images.iter().map(|(name, _)| name.clone()).collect();
+        let matched = match_disks(&before, &names).ok_or_else(|| {
+            Error::setting("machine", format!("machine {machine} has more disks than can be numbered"))
+        })?;
+        for (disk, (name, source)) in matched.into_iter().zip(images) {
+            let stored = blocks.machine(machine).and_then(|machine| machine.disks.get(&disk)).cloned();
+            disks.push(Candidate {
+                machine: machine.clone(),
+                number: numbers[machine],
+                disk,
+                name: name.clone(),
+                source: source.clone(),
+                known_format: known.and_then(|disks| disks.get(&disk)).map(|disk| disk.identity().format),
+                previous: stored.map(Arc::new),
+            });
+        }
+    }
+    Ok(disks)
+}
+
+/// Finds out how many bytes of each machine a run reads, if the images stay as they are. It opens them and reads no block.
+///
+/// Machines with an image that a run could not open have failed then.
+pub(super) async fn measured(mut images: Images, head: &Head, before: Before<'_>) -> Result<Images> {
+    let (_, numbers) = number_machines(&head.machines, images.machines.keys());
+    let disks = candidates(&images.machines, &numbers, before)?;
+    let block_size = head.chain.block_size();
+    let measure = move || {
+        let (disks, mut failed) = looked_at(disks);
+        let mut bytes: BTreeMap<MachineName, u64> = BTreeMap::new();
+        for disk in disks {
+            let machine = disk.machine.clone();
+            match bytes_to_read(disk, block_size) {
+                Ok(more) => {
+                    let sum = bytes.entry(machine).or_default();
+                    *sum = sum.saturating_add(more);
+                }
+                Err(error) => {
+                    failed.entry(machine).or_insert(error);
+                }
+            }
+        }
+        (bytes, failed)
+    };
+    let (bytes, failed) = crate::seams::blocking(measure).await?;
+    images.bytes = bytes;
+    images.bytes.retain(|name, _| !failed.contains_key(name));
+    images.machines.retain(|name, _| !failed.contains_key(name));
+    images.failed.extend(failed);
+    Ok(images)
 }
 
 /// A disk to back up whose image was not opened yet.

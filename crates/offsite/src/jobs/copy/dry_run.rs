@@ -65,7 +65,8 @@ impl CopyJob {
     /// It writes nothing, neither to the source nor to the target.
     ///
     /// # Errors
-    /// The same as [`CopyJob::run`], except errors of writing.
+    /// The same as [`CopyJob::run`], except errors of writing and [`Error::UnknownMachine`]: [`RunPlan::machines`] tells
+    /// of selected machines that no source has.
     pub fn plan(&self, now: Timestamp) -> BoxFuture<'_, Result<RunPlan>> {
         within(|error| self.tell(error), async move {
             let sources = Sources::opened(self).await?;
@@ -87,10 +88,6 @@ impl CopyJob {
 
     async fn plan_with(&self, sources: &Sources, target: Option<&JobFolder>, now: Timestamp) -> Result<RunPlan> {
         let layout = Layout::new(self.name.clone());
-        let head = match target {
-            Some(target) => Some(target.head_for_next_run().await?),
-            None => None,
-        };
         let settings = WriterSettings {
             role: Role::Copy,
             block_size: sources.block_size(),
@@ -98,13 +95,17 @@ impl CopyJob {
             now,
             clock: self.transforms.clock(),
         };
-        let head = DryRun::next_head(&self.target, &settings, head)?;
+        let head = DryRun::next_head(&self.target, &self.name, &settings, target).await?;
         let indexes = Indexes::new(&self.target, &layout, head.folder);
         let mut dry_run = DryRun::new(&self.target, head, indexes);
         let latest = latest_state(&dry_run.head, &mut dry_run.indexes).await?;
         let request = SyncRequest::at(now);
         let offer = self.offer(&mut dry_run.context(), sources, &latest, &request).await?;
-        let Offer { stored, selected, others: mut machines, failure, notes, doubts, .. } = offer;
+        let Offer { stored, nothing, selected, others: mut machines, failure, notes, doubts, .. } = offer;
+        // A scheduled run looks first, and copies nothing if nothing is there. So a machine that nobody has is no error of a plan.
+        if let Some(error) = nothing.filter(|error| !matches!(error, Error::UnknownMachine { .. })) {
+            return Err(error);
+        }
         let mut planned_sync = None;
         if let Some(stored) = stored {
             let copies = stored.machines.clone();

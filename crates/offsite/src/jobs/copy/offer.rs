@@ -28,6 +28,8 @@ use crate::{Error, OpenRepository, Result};
 pub(super) struct Offer {
     /// The new restore point; none if nothing is new.
     pub(super) stored: Option<NewPoint>,
+    /// The error of a selection of which no source has anything. `None` if a source has some of it.
+    pub(super) nothing: Option<Error>,
     /// The machines that the job selects.
     pub(super) selected: Selected,
     /// What is known of those that a source has.
@@ -96,12 +98,10 @@ impl CopyJob {
         let asked = self.selection_input(request);
         let had = copied(head, latest);
         let mut choice = asked.choose(sources, &had, &had, head).await?;
-        if let Some(error) = asked.nothing(sources, &choice) {
-            return Err(error);
-        }
         if choice.machines.is_empty() {
+            let nothing = asked.nothing(sources, &choice);
             let Choice { selected, labels, others, failure, notes, doubts, .. } = choice;
-            return Ok(Offer { stored: None, selected, labels, others, failure, notes, doubts });
+            return Ok(Offer { stored: None, nothing, selected, labels, others, failure, notes, doubts });
         }
         let base = self.joined(head, request, &choice);
         let newest = head.chain.latest().map(|point| point.time);
@@ -173,7 +173,7 @@ impl CopyJob {
             joins: base.is_some(),
             base,
         };
-        Ok(Offer { stored: Some(stored), selected, labels, others, failure, notes, doubts })
+        Ok(Offer { stored: Some(stored), nothing: None, selected, labels, others, failure, notes, doubts })
     }
 
     /// The newest point, if what is copied is to join it and can.

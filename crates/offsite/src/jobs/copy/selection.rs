@@ -314,8 +314,10 @@ impl SelectionInput<'_> {
         if let Some(error) = no_points(open) {
             return Some(error);
         }
-        let is_waiting = |report: &MachineReport| matches!(report.outcome, MachineOutcome::Waiting { .. });
-        let is_known = !choice.known.is_empty() || choice.others.iter().any(is_waiting);
+        // What is waited for, dated in the future, or not copied for another reason is there.
+        let is_missing =
+            |report: &MachineReport| matches!(report.outcome, MachineOutcome::Absent { why: Reason::Missing });
+        let is_known = !choice.known.is_empty() || choice.others.iter().any(|report| !is_missing(report));
         if is_known || open.locked().next().is_some() {
             return None;
         }
@@ -326,6 +328,8 @@ impl SelectionInput<'_> {
         match (missing.is_empty(), known.is_empty()) {
             (true, true) => Some(Error::nothing_yet("restore point", place)),
             (true, false) => None,
+            // A source has had it, and has no restore point of it now.
+            (false, _) if missing.iter().any(|name| known.contains(name)) => None,
             (false, _) => {
                 let (machine, known) = (missing.join(", "), known.into_iter().collect());
                 Some(Error::UnknownMachine { machine, place, known, at: ErrorPlace::default() })

@@ -38,7 +38,10 @@ impl CopyJob {
         let latest = latest_state(&head, indexes).await?;
         let offer = self.offer(&mut writer.plan_context(indexes), sources, &latest, request).await?;
         drop(latest);
-        let Offer { stored, selected, labels, others, failure, notes, doubts } = offer;
+        let Offer { stored, nothing, selected, labels, others, failure, notes, doubts } = offer;
+        if let Some(error) = nothing {
+            return Err(error);
+        }
         writer.label(&labels);
         left_out.clone_from(&others);
         let notes = sources.notes().chain(self.notes.iter().cloned()).chain(notes).collect();
@@ -50,7 +53,7 @@ impl CopyJob {
                 _ => Ok(outcome),
             };
         };
-        Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?.require(&self.target)?;
+        Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?.require(&self.target, Task::Copy)?;
         let copied = self.store(writer, indexes, sources, request, stored, &mut outcome).await?;
         // Only now does the chain have the machines that are new.
         writer.select(&selected);

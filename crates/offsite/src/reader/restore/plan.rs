@@ -10,12 +10,12 @@ use offsite_core::{DiskMap, DiskName, DiskNumber, Sequence, Timestamp};
 
 use super::Restore;
 use super::disk_target::{DiskTarget, Place};
-use super::intact::KnownLosses;
 use super::target::Prospect;
 use super::work::{Chosen, Order};
 use crate::Result;
 use crate::error::within;
 use crate::reader::job_folder::JobFolder;
+use crate::reader::known_losses::KnownLosses;
 use crate::report::BlockTraffic;
 use crate::seams::blocking;
 
@@ -121,13 +121,14 @@ impl Restore {
                 Goal::Stream => self.refuse_format_of_stream()?,
                 Goal::Sink => self.refuse_format_of_sink()?,
             }
-            let (folder, pin) = JobFolder::pinned(&self.repository, &self.job).await?;
-            let planned = self.plan_pinned(&folder, goal).await;
-            folder.unpin(pin, planned).await
+            // It writes nothing, so it makes no pin. What is released meanwhile ends it.
+            let folder = JobFolder::open(&self.repository, &self.job).await?;
+            let planned = self.plan_in(&folder, goal).await;
+            folder.unpin(None, planned).await
         })
     }
 
-    async fn plan_pinned(&self, folder: &JobFolder, goal: Goal) -> Result<RestorePlan> {
+    async fn plan_in(&self, folder: &JobFolder, goal: Goal) -> Result<RestorePlan> {
         let order = if matches!(goal, Goal::Stream) { Order::OfDisk } else { Order::OfFiles };
         let chosen = self.choose(folder, order).await?;
         if !matches!(goal, Goal::Path { one_disk: false, .. }) {
@@ -156,6 +157,7 @@ impl Restore {
             intact: None,
         };
         if !plan.is_whole() {
+            folder.refuse_expired().await?;
             plan.intact = known.newest_intact(folder, &self.machine, self.disk.as_ref()).await?;
         }
         Ok(plan)

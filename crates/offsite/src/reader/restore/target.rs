@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use offsite_core::{DiskMap, DiskNumber, MachineName};
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use crate::files::free_space;
 use crate::image::{DiskSink, ImageFormat, ImageSink, create, examine, failed};
 use crate::reader::disk_selector::DiskSelector;
 use crate::{Error, Result};
@@ -179,7 +180,7 @@ fn free_bytes(folder: &Path, path: &Path) -> Result<Option<u64>> {
         };
         return Err(Error::image(path, detail, Some(error.into())));
     }
-    Ok(statvfs(existing).ok().map(|free| free.f_bavail.saturating_mul(free.f_frsize)))
+    Ok(free_space::free_bytes(existing))
 }
 
 /// Makes a disk whole and durable. Blocks.

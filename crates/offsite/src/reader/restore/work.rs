@@ -9,13 +9,13 @@ use std::time::Instant;
 use offsite_core::{BlockSize, DiskMap, DiskNumber, MachineMap, Sequence};
 use offsite_repository::Counts;
 
-use super::intact::KnownLosses;
 use super::target::{Request, Target, find_disk, finish};
 use super::{Restore, wanted};
 use crate::image::{DiskSink, ImageFormat, failed};
 use crate::mover::{FrameSource, Lost, Sink, Wanted, extract, pour, write_zeros};
 use crate::progress::Step;
 use crate::reader::job_folder::JobFolder;
+use crate::reader::known_losses::KnownLosses;
 use crate::report::{BlockTraffic, RestoreReport, RestoredDisk};
 use crate::seams::blocking;
 use crate::{Error, Result};

@@ -397,6 +397,11 @@ fn machine_name(text: &str) -> Result<MachineName, String> {
     MachineName::new(text).map_err(|error| error.to_string())
 }
 
+/// Reads the number of a restore point, with or without the `#` that it is shown with.
+fn sequence(text: &str) -> Result<u64, String> {
+    text.strip_prefix('#').unwrap_or(text).parse().map_err(|error: std::num::ParseIntError| error.to_string())
+}
+
 fn timestamp(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|error| error.to_string())
 }

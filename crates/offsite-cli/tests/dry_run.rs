@@ -132,3 +132,45 @@ fn known_damage_is_told_before_a_restore() {
     assert!(!plan["disks"][0]["lost"].as_array().unwrap().is_empty(), "{plan:#}");
     assert!(before == everything(&offsite));
 }
+
+/// The commands fail on damage that a verification has noted, and their dry runs tell of it.
+#[test]
+fn known_damage_is_told_before_an_export_and_a_map() {
+    let offsite = prepared();
+    let blocks = offsite.path("primary/nightly/blocks");
+    let newest = repository::names(&offsite.path("primary/nightly"), "blocks");
+    let newest = newest.iter().rfind(|name| !name.contains('.')).unwrap();
+    fs::remove_file(blocks.join(newest)).unwrap();
+    for command in [EXPORT.iter().chain(&["--to", "lost.export"]), MAP.iter().chain(&[])] {
+        let ran = offsite.run(command.clone().copied().chain(["--dry-run"])).expect(3);
+        assert!(ran.out.contains("DAMAGED"), "{ran}");
+        offsite.run(command.copied()).expect(1);
+    }
+}
+
+/// A selection of a machine that nobody has is a warning of the run, and of its dry run.
+#[test]
+fn a_dry_run_of_a_name_that_nobody_has_ends_as_the_run() {
+    let offsite = prepared();
+    let config = fs::read_to_string(offsite.path("offsite.toml")).unwrap();
+    let selecting = config.replacen("target = ", "select = { machines = [\"zz\"] }\ntarget = ", 1);
+    assert_ne!(selecting, config);
+    fs::write(offsite.path("offsite.toml"), selecting).unwrap();
+    offsite.run(["run", "--now", &day(2), "--dry-run"]).expect(3);
+    offsite.run(["run", "--now", &day(2)]).expect(3);
+}
+
+/// An `init` that was cut off leaves the file by which it tried the place.
+#[test]
+fn an_init_that_was_cut_off_is_done_again() {
+    let offsite = prepared();
+    let left = offsite.path("third/.staged-0123456789abcdef0123456789abcdef");
+    fs::create_dir(offsite.path("third")).unwrap();
+    fs::write(&left, "").unwrap();
+    offsite.ok(["init", "third"]);
+    assert!(!left.exists(), "it stays");
+    fs::create_dir(offsite.path("fourth")).unwrap();
+    fs::write(offsite.path("fourth/.staged-notes"), "of somebody else").unwrap();
+    offsite.run(["init", "fourth"]).expect(1);
+    assert!(offsite.path("fourth/.staged-notes").exists());
+}

@@ -6,7 +6,7 @@ use clap::Args;
 use offsite::JobName;
 use offsite::model::MachineName;
 
-use super::{job_name, machine_name, new_path};
+use super::{job_name, machine_name, new_path, sequence};
 use crate::when::When;
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Export {
     #[arg(long, value_name = "TIME", conflicts_with = "point")]
     pub(crate) at: Option<When>,
     /// The states at the restore point of this number.
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = sequence)]
     pub(crate) point: Option<u64>,
     /// A file that does not exist yet, or `-` for standard output. With `-`, messages go to standard error.
     #[arg(long, value_name = "FILE", value_parser = new_path)]

@@ -6,7 +6,7 @@ use clap::Args;
 use offsite::JobName;
 use offsite::model::MachineName;
 
-use super::{Format, job_name, machine_name, new_path};
+use super::{Format, job_name, machine_name, new_path, sequence};
 use crate::when::When;
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "TIME", conflicts_with = "point")]
     pub(crate) at: Option<When>,
     /// The state at the restore point of this number.
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = sequence)]
     pub(crate) point: Option<u64>,
     /// Only this disk, by its name or its number, the first being 0 (default: all).
     #[arg(long, value_name = "N|NAME")]

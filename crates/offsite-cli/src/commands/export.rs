@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
             let local = config.local_time(arguments.job.as_str());
             print::text(planned::export(arguments.job.as_str(), &plan, to, &local));
         }
-        return Ok(Status::Done);
+        return Ok(if plan.is_whole() && plan.room.is_enough() { Status::Done } else { Status::Warnings });
     }
     let report = if is_piped {
         let output = print::raw()?;

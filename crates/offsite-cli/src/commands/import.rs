@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use offsite::Import as ImportJob;
+use offsite::{DamagedPart, Error, Import as ImportJob};
 
 use crate::args::Import;
 use crate::commands::planned;
@@ -24,7 +24,7 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
     let import =
         ImportJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job)).progress(progress::bars());
     if arguments.dry_run {
-        let plan = import.plan(open(from)?, place::now()).await?;
+        let plan = import.plan(open(from)?, place::now()).await.map_err(|error| named(from, error))?;
         if arguments.json {
             json::print(&json::planned::import(arguments.job.as_str(), &plan))?;
         } else {
@@ -36,7 +36,7 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
     let report = if from.as_os_str() == "-" {
         import.run(std::io::stdin(), place::now()).await?
     } else {
-        import.run(open(from)?, place::now()).await?
+        import.run(open(from)?, place::now()).await.map_err(|error| named(from, error))?
     };
     if arguments.json {
         json::print(&json::import(arguments.job.as_str(), &report))?;
@@ -61,4 +61,13 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
 
 fn open(from: &Path) -> Result<File, Failure> {
     Ok(File::open(from).map_err(|error| format!("cannot read {}: {error}", from.display()))?)
+}
+
+/// Returns the failure of an import from a file. If the file is no export or is damaged, it names the file.
+fn named(from: &Path, error: Error) -> Failure {
+    let is_of_file = matches!(&error, Error::Damaged { part: DamagedPart::Export, .. });
+    match Failure::from(error) {
+        Failure::Failed(text) if is_of_file => Failure::Failed(format!("{}: {text}", from.display())),
+        failure => failure,
+    }
 }

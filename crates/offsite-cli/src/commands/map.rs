@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failur
             let local = config.local_time(arguments.job.as_str());
             print::text(planned::map(arguments.job.as_str(), seed_job.as_str(), &seed.location(), &plan, &local));
         }
-        return Ok(Status::Done);
+        return Ok(if plan.is_whole() && plan.room.is_enough() { Status::Done } else { Status::Warnings });
     }
     let report = map.run(place::now()).await?;
     if arguments.json {

@@ -1,10 +1,11 @@
 //! Prints plans: what commands would do, in words.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use offsite::Room;
 use offsite::plan::{BackupPlan, Cost, ExportPlan, ImportPlan, MapPlan, PlannedDisk, RestorePlan};
 use offsite::report::ExportedMachine;
+use offsite::{MachineName, Room};
 
 use super::{planned_line, requests};
 use crate::local_time::LocalTime;
@@ -63,13 +64,15 @@ pub(crate) fn restore(machine: &str, plan: &RestorePlan, local: &LocalTime) -> S
 
 pub(crate) fn export(job: &str, plan: &ExportPlan, to: &Path, local: &LocalTime) -> String {
     format!(
-        "{job}: would export restore point #{} of {} to {}\n  machines  {}\n  export    {}; the file gets at most {}\n",
+        "{job}: would export restore point #{} of {} to {}\n  machines  {}\n  export    {}; the file gets at most {}\n{}{}",
         plan.sequence,
         local.time(plan.time),
         to.display(),
         exported(&plan.machines, plan.sequence.0, local),
         cost(&plan.cost),
         render::bytes(plan.bytes_max),
+        room(&plan.room, "export"),
+        lost(&plan.lost, "export"),
     )
 }
 
@@ -89,12 +92,23 @@ pub(crate) fn import(job: &str, plan: &ImportPlan, local: &LocalTime) -> String 
 
 pub(crate) fn map(job: &str, seed_job: &str, seed: &str, plan: &MapPlan, local: &LocalTime) -> String {
     format!(
-        "{job}: would take over {} of {seed_job} in {seed}, the newest #{} of {}\n  map       {}\n",
+        "{job}: would take over {} of {seed_job} in {seed}, the newest #{} of {}\n  map       {}\n{}{}",
         render::count(usize::try_from(plan.points).unwrap_or(usize::MAX), "restore point", "restore points"),
         plan.sequence,
         local.time(plan.time),
         cost(&plan.cost),
+        room(&plan.room, "map"),
+        lost(&plan.lost, "map"),
     )
+}
+
+/// Says which machines have blocks that are known to be lost.
+fn lost(lost: &BTreeMap<MachineName, u64>, what: &str) -> String {
+    let line = |(machine, blocks): (&MachineName, &u64)| {
+        let blocks = render::count(usize::try_from(*blocks).unwrap_or(usize::MAX), "block", "blocks");
+        format!("  DAMAGED   {blocks} of {machine} known to be lost: the {what} would fail\n")
+    };
+    lost.iter().map(line).collect()
 }
 
 /// Says how much space an operation needs, and how much there is.

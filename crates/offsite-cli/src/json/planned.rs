@@ -1,5 +1,8 @@
 //! Plans as `--dry-run --json` prints them.
 
+use std::collections::BTreeMap;
+
+use offsite::MachineName;
 use offsite::plan::{BackupPlan, ExportPlan, ImportPlan, MapPlan, PlannedDisk, RestorePlan};
 use offsite::report::ExportedMachine;
 use serde_json::{Value, json};
@@ -62,6 +65,8 @@ pub(crate) fn export(job: &str, plan: &ExportPlan) -> Value {
         "machines": machines(&plan.machines),
         "bytes_max": plan.bytes_max,
         "planned": cost(&plan.cost),
+        "room": room(&plan.room),
+        "lost_blocks": lost(&plan.lost),
     })
 }
 
@@ -87,7 +92,14 @@ pub(crate) fn map(job: &str, seed_job: &str, plan: &MapPlan) -> Value {
         "sequence": plan.sequence.0,
         "time": plan.time.to_string(),
         "planned": cost(&plan.cost),
+        "room": room(&plan.room),
+        "lost_blocks": lost(&plan.lost),
     })
+}
+
+/// Returns the number of blocks that are known to be lost, a value for each machine.
+fn lost(lost: &BTreeMap<MachineName, u64>) -> Vec<Value> {
+    lost.iter().map(|(machine, blocks)| json!({ "name": machine.as_str(), "blocks": blocks })).collect()
 }
 
 fn machines(machines: &[ExportedMachine]) -> Vec<Value> {

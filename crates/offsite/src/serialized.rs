@@ -408,9 +408,11 @@ fn write_plans(written: &mut Written) {
     };
     written.both_ways("backup_plan", &backup);
     let machines = vec![exported()];
-    let plan = ExportPlan { sequence: Sequence(8), time: time(1), machines, bytes_max: 6000, cost: cost() };
+    let lost = BTreeMap::from([(machine(), 2)]);
+    let (bytes_max, cost, time) = (6000, cost(), time(1));
+    let plan = ExportPlan { sequence: Sequence(8), time, machines, bytes_max, cost, room, lost: lost.clone() };
     written.both_ways("export_plan", &plan);
-    written.both_ways("map_plan", &MapPlan { points: 3, sequence: Sequence(8), time: time(1), cost: cost() });
+    written.both_ways("map_plan", &MapPlan { points: 3, sequence: Sequence(8), time, cost, room, lost });
 }
 
 fn exported() -> ExportedMachine {

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -27,20 +28,7 @@ pub(super) struct Device {
 impl Device {
     /// Claims the device at `path`, to overwrite its first `disk_bytes`. It changes nothing on the device.
     pub(super) fn claim(path: &Path, disk_bytes: u64) -> Result<(Self, File)> {
-        let mut options = OpenOptions::new();
-        // For a device, this flag excludes others that set it: mounts, swap, device mapper, RAID.
-        options.read(true).write(true).custom_flags(OFlags::EXCL.bits().cast_signed());
-        let file = match options.open(path) {
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
-                return Err(Error::InUse {
-                    path: path.to_owned(),
-                    holders: in_use::device_holders(path),
-                    at: ErrorPlace::default(),
-                });
-            }
-            Err(error) => return Err(Error::image(path, refusal(error.kind()), Some(error))),
-            Ok(file) => file,
-        };
+        let file = open_alone(path)?;
         let unknown = |error| Error::image(path, "its size cannot be told", Some(error));
         if !file.metadata().map_err(unknown)?.file_type().is_block_device() {
             return Err(Error::image(path, "it is no block device any more", None));
@@ -72,6 +60,35 @@ impl Device {
 
     pub(super) fn failed(&self, error: io::Error) -> Error {
         Error::image(&self.path, "it cannot be written", Some(error))
+    }
+}
+
+/// How often a device is tried that is busy though nobody is seen to use it, and how long after the try before.
+///
+/// A process that this program starts holds every file of this program until it has become its own program. So a device that this
+/// program had open a moment ago can be busy for another moment.
+const BUSY_ATTEMPTS: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
+
+/// Opens the device at `path`, so that nothing else can open it in the same way.
+fn open_alone(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    // For a device, this flag excludes others that set it: mounts, swap, device mapper, RAID.
+    options.read(true).write(true).custom_flags(OFlags::EXCL.bits().cast_signed());
+    let mut left = BUSY_ATTEMPTS;
+    loop {
+        left -= 1;
+        match options.open(path) {
+            Ok(file) => return Ok(file),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
+                let holders = in_use::device_holders(path);
+                if left == 0 || !holders.is_empty() {
+                    return Err(Error::InUse { path: path.to_owned(), holders, at: ErrorPlace::default() });
+                }
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            Err(error) => return Err(Error::image(path, refusal(error.kind()), Some(error))),
+        }
     }
 }
 

@@ -72,7 +72,7 @@ fn a_daemon_copies_on_schedule_and_tells_what_it_does() {
     let status = offsite.status().unwrap();
     assert_eq!(status["daemon"]["state"], "running");
     assert_eq!(status["daemon"]["pid"], daemon.pid());
-    let words = offsite.ok(["status"]).out;
+    let words = offsite.status_by_clock([]).expect(0).out;
     for text in ["is running", "Offsite Copy\n", "phase     idle", "success at", "restore point #1"] {
         assert!(words.contains(text), "no {text:?} in {words}");
     }

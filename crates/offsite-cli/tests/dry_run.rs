@@ -6,7 +6,6 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 
-use offsite_cli::workload::Disk;
 use serde_json::{Value, json};
 use support::golden::Transcript;
 use support::{Offsite, day, repository};
@@ -18,13 +17,7 @@ const MAP: [&str; 4] = ["map", "second", "mapped", "primary/nightly"];
 
 /// A machine with two disks, backed up on three evenings and exported.
 fn prepared() -> Offsite {
-    let offsite = Offsite::with_copy_job();
-    for number in 0..3 {
-        for (seed, image) in [(1, "system.img"), (2, "data.img")] {
-            Disk::new(image, seed, 6).write_full(&offsite.path(image), number).unwrap();
-        }
-        offsite.backup(&day(number.into()), &["db01=system.img,data.img"]);
-    }
+    let offsite = Offsite::with_three_backups();
     offsite.ok(EXPORT.into_iter().chain(["--to", "db01.export"]));
     offsite
 }

@@ -8,7 +8,6 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
-use offsite_cli::workload::Disk;
 use offsite_tests::LoopDevice;
 use serde_json::{Value, json};
 use support::golden::Transcript;
@@ -16,21 +15,9 @@ use support::{COPY_JOB, Offsite, Ran, assert_equal_bytes, assert_same_bytes, day
 
 const RESTORE: [&str; 4] = ["restore", "primary", "nightly", "db01"];
 
-/// A machine with two disks, backed up on three evenings.
-fn prepared() -> Offsite {
-    let offsite = Offsite::with_copy_job();
-    for number in 0..3 {
-        for (seed, image) in [(1, "system.img"), (2, "data.img")] {
-            Disk::new(image, seed, 6).write_full(&offsite.path(image), number).unwrap();
-        }
-        offsite.backup(&day(number.into()), &["db01=system.img,data.img"]);
-    }
-    offsite
-}
-
 #[test]
 fn what_is_said_of_restores() {
-    let offsite = prepared();
+    let offsite = Offsite::with_three_backups();
     let mut transcript = Transcript::default();
     let mut restore = |status, arguments: &[&'static str]| {
         transcript.run(&offsite, status, RESTORE.into_iter().chain(arguments.iter().copied()));
@@ -55,7 +42,7 @@ fn what_is_said_of_restores() {
 /// The disk on standard output, the words on standard error.
 #[test]
 fn a_disk_is_streamed_to_standard_output() {
-    let offsite = prepared();
+    let offsite = Offsite::with_three_backups();
     let mut command = offsite.command(RESTORE.into_iter().chain(["--disk", "1", "--to", "-", "--json"]));
     let output = command.output().unwrap();
     assert!(output.status.success());
@@ -71,7 +58,7 @@ fn a_disk_is_streamed_to_standard_output() {
 
 #[test]
 fn a_reader_that_goes_is_told_of() {
-    let offsite = prepared();
+    let offsite = Offsite::with_three_backups();
     let mut command = offsite.command(RESTORE.into_iter().chain(["--disk", "1", "--to", "-"]));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut start = [0; 10_000];
@@ -85,7 +72,7 @@ fn a_reader_that_goes_is_told_of() {
 /// A time is one of the job's zone, in the repository it copies to and in the one it copies from, by name and by path.
 #[test]
 fn times_are_those_of_the_jobs_zone() {
-    let offsite = prepared();
+    let offsite = Offsite::with_three_backups();
     offsite.ok(["run", "--now", &day(2)]);
     // The evenings are 22:00 UTC: in Kiritimati noon of the next day, in Los Angeles early in the afternoon.
     let restored = |repo: &str, job: &str, at: &str| {
@@ -126,7 +113,7 @@ fn times_are_those_of_the_jobs_zone() {
 /// What lies in a repository is its own: nothing is written over a file of it or beside it, be it through a link.
 #[test]
 fn nothing_is_restored_or_exported_into_a_repository() {
-    let offsite = prepared();
+    let offsite = Offsite::with_three_backups();
     let before = repository::contents(&offsite.path("primary"));
     let name = repository::names(&offsite.path("primary/nightly"), "blocks").pop_first().unwrap();
     let file = format!("primary/nightly/blocks/{name}");
@@ -153,7 +140,7 @@ fn nothing_is_restored_or_exported_into_a_repository() {
 /// Damage: the way out is named, and what is left can be had.
 #[test]
 fn what_is_damaged_is_salvaged_and_told_of() {
-    let offsite = prepared();
+    let offsite = Offsite::with_three_backups();
     let blocks = offsite.path("primary/nightly/blocks");
     let newest = repository::names(&offsite.path("primary/nightly"), "blocks").pop_last().unwrap();
     // The newest point's file holds blocks of both disks, those of the first disk first.
@@ -185,7 +172,7 @@ fn what_is_damaged_is_salvaged_and_told_of() {
 
 #[test]
 fn a_device_is_written_over_if_that_is_said() {
-    let offsite = prepared();
+    let offsite = Offsite::with_three_backups();
     let Some(device) = LoopDevice::new_or_say((6 << 20) + 512 * 9, 0x55) else { return };
     let path = device.path().to_str().unwrap().to_owned();
     let restore = |arguments: &[&str]| {

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use offsite_cli::workload::Disk;
 use offsite_tests::TempDir;
 use serde_json::Value;
 
@@ -77,6 +78,19 @@ impl Offsite {
         offsite.config(COPY_JOB);
         offsite.ok(["init", "primary"]);
         offsite.ok(["init", "second"]);
+        offsite
+    }
+
+    /// The same, with a machine of two disks in `primary`, backed up on three evenings.
+    #[track_caller]
+    pub fn with_three_backups() -> Self {
+        let offsite = Self::with_copy_job();
+        for number in 0..3 {
+            for (seed, image) in [(1, "system.img"), (2, "data.img")] {
+                Disk::new(image, seed, 6).write_full(&offsite.path(image), number).unwrap();
+            }
+            offsite.backup(&day(number.into()), &["db01=system.img,data.img"]);
+        }
         offsite
     }
 

@@ -33,14 +33,26 @@ impl Progress for Listener {
     }
 }
 
+/// Bytes that do not compress, so that the copy is larger than the budget.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut noise = Vec::with_capacity(bytes);
+    while noise.len() < bytes {
+        // Xorshift64 (Marsaglia, 2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.extend_from_slice(&state.to_le_bytes());
+    }
+    noise
+}
+
 #[tokio::main]
 async fn main() -> Fallible {
     let scratch = Scratch::new()?;
     let (primary, second) = (scratch.repository("primary").await?, scratch.repository("second").await?);
-    // Compressible enough to be small, and too large for the budget.
-    let noise: Vec<u8> = (0..12_u64 << 20).map(|byte| (byte.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
     let disk = scratch.path("web01.raw");
-    std::fs::write(&disk, noise)?;
+    std::fs::write(&disk, noise(12 << 20))?;
     backup(&primary, &disk)?.run(day(0)?).await?;
 
     let copy = CopyJob::new(JobName::new("copy")?, &primary, JobName::new("nightly")?, &second)?;

@@ -45,6 +45,7 @@
 //! | find out whether a live place keeps the promise | [`probe_create`] |
 //! | count calls and bytes | [`Recording`] |
 //! | limit rates, or retry calls | `Throttle`, `Retry` (feature `decorators`) |
+//! | bound the requests at once, as the link bears them | `Streams`, `Streamed` (feature `decorators`) |
 //! | test an implementation, or a user of one | `testing`: the conformance suite and fakes (feature `testing`) |
 //!
 //! The traits need [`bytes`] and [`macro@async_trait`]. This crate re-exports both.
@@ -62,6 +63,8 @@ mod recording;
 mod repository;
 #[cfg(feature = "decorators")]
 mod retry;
+#[cfg(feature = "decorators")]
+mod streams;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "decorators")]
@@ -81,6 +84,8 @@ pub use recording::Recording;
 pub use repository::{Limits, ListPage, ObjectInfo, ObjectWriter, ReadRequest, Repository, RepositoryExt, RootFolder};
 #[cfg(feature = "decorators")]
 pub use retry::{Retry, RetryOptions};
+#[cfg(feature = "decorators")]
+pub use streams::{StreamDirection, StreamPermit, StreamRange, StreamShare, Streamed, Streams};
 #[cfg(feature = "decorators")]
 pub use throttle::{Throttle, ThrottleRates};
 #[cfg(feature = "decorators")]

@@ -17,19 +17,29 @@ pub struct Limits {
     /// The length of the parts in which the place stores or sends longer objects, in bytes. `None` means that it does not cut
     /// objects, or that the length is unknown. The conformance suite tries objects of more than two parts.
     pub part_bytes: Option<u64>,
+    /// The largest number of requests for block data that the place has under way at once. A reader gets the most out of the place if
+    /// it asks for as many ranges at once. `None` means that the place does not say.
+    pub streams_max: Option<usize>,
 }
 
 impl Limits {
     /// The limits of a place that does not cut objects.
     #[must_use]
     pub fn new(object_bytes_max: u64) -> Self {
-        Self { object_bytes_max, part_bytes: None }
+        Self { object_bytes_max, part_bytes: None, streams_max: None }
     }
 
     /// Sets [`Limits::part_bytes`].
     #[must_use]
     pub fn with_part_bytes(mut self, bytes: u64) -> Self {
         self.part_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets [`Limits::streams_max`].
+    #[must_use]
+    pub fn with_streams_max(mut self, streams: usize) -> Self {
+        self.streams_max = Some(streams);
         self
     }
 }

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use offsite_backends::{Local, MediaCatalogue, Removable, S3, S3Credentials, S3Location, S3Options};
-use offsite_repository::{ErrorKind, Key, Prefix};
+use offsite_repository::{ErrorKind, Key, Prefix, StreamRange, StreamShare};
 use offsite_s3_server::{Behaviour, Server};
 
 /// What people paste, and what a library may take for something else.
@@ -118,11 +118,10 @@ async fn texts_of_a_bucket_are_refused_by_name() {
 async fn numbers_of_a_bucket_are_refused_by_name() {
     let server = Server::start_with(Behaviour::default()).await;
     type Change = fn(&mut S3Options);
-    let wrong: [(&str, Change); 10] = [
+    let wrong: [(&str, Change); 9] = [
         ("part_bytes", |options| options.part_bytes = 0),
         ("part_bytes", |options| options.part_bytes = u64::MAX),
-        ("parts_in_flight", |options| options.parts_in_flight = 0),
-        ("parts_in_flight", |options| options.parts_in_flight = usize::MAX),
+        ("streams", |options| options.streams = StreamShare::alone(StreamRange::up_to(usize::MAX))),
         ("least_rate_bytes_per_sec", |options| options.least_rate_bytes_per_sec = 0),
         ("retries", |options| options.retries = u32::MAX),
         ("first_pause", |options| options.first_pause = Duration::MAX),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use offsite_backends::{S3, S3CredentialSource, S3Location, S3Options};
 use offsite_repository::testing::conformance::{Options, Report, check};
-use offsite_repository::{ErrorKind, Key, Piece, Prefix, Repository, RepositoryExt};
+use offsite_repository::{ErrorKind, Key, Piece, Prefix, Repository, RepositoryExt, StreamRange, StreamShare};
 
 /// S3's least length of a part.
 const PART_BYTES: u64 = 5 << 20;
@@ -38,7 +38,7 @@ fn options(bucket: &str) -> Option<S3Options> {
     let mut options = S3Options::new(S3Location::parse(&location).unwrap(), S3CredentialSource::standard());
     options.endpoint = Some(endpoint);
     options.part_bytes = PART_BYTES;
-    options.parts_in_flight = 4;
+    options.streams = StreamShare::alone(StreamRange::fixed(4));
     options.first_pause = Duration::from_millis(20);
     Some(options)
 }

@@ -19,6 +19,7 @@ use daemon::DaemonConfig;
 use fault::Fault;
 use mail::MailConfig;
 pub(crate) use mail::{DigestSettings, JobMail};
+use offsite::repository::{StreamRange, StreamShare, Streams};
 use offsite::runner::Settings;
 use offsite::{JobName, Selection, Traffic, Transforms};
 use serde::Deserialize;
@@ -56,6 +57,9 @@ pub(crate) struct Config {
     /// The registry of the rules about traffic. All jobs of this process share it.
     #[serde(skip)]
     pub(crate) traffic: Traffic,
+    /// The registry of the requests under way. All jobs of this process share it.
+    #[serde(skip)]
+    streams: Streams,
     /// The tables as they are in the file. They tell what has changed.
     #[serde(skip)]
     tables: toml::Table,
@@ -85,6 +89,8 @@ pub(crate) struct RepositoryConfig {
     /// The folders at which the drives are mounted.
     #[serde(default)]
     places: Vec<PathBuf>,
+    /// The largest number of requests for block data at once.
+    streams: Option<usize>,
     /// The greatest length of a file on a drive, in MiB. An index is one file: it takes some 50 bytes for each block.
     ///
     /// `None` stands for what its file system takes, and for 1 GiB if that punches no holes.
@@ -101,10 +107,21 @@ pub(crate) enum ChecksumConfig {
 /// The default folder for what the host keeps, beside the config.
 const STATE_DIR: &str = ".offsite";
 
+/// The largest number of requests for block data at once, unless the config says another.
+const STREAMS: usize = 16;
+
+/// More would take memory and sockets, and bring nothing.
+const STREAMS_MAX: usize = 256;
+
 /// More than the largest block.
 const FILE_MIB_MIN: u64 = 8;
 
 impl RepositoryConfig {
+    /// Returns the bounds of the number of requests at once.
+    fn stream_range(&self) -> StreamRange {
+        StreamRange::up_to(self.streams.unwrap_or(STREAMS))
+    }
+
     /// Returns a key that only buckets may have. `None` if there is none.
     fn bucket_key(&self) -> Option<&'static str> {
         let keys = [
@@ -116,6 +133,13 @@ impl RepositoryConfig {
             ("profile", self.profile.is_some()),
         ];
         keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
+    }
+
+    /// Says what is wrong with the number of requests at once.
+    fn streams_fault(&self) -> Option<String> {
+        let streams = self.streams?;
+        let is_possible = (1..=STREAMS_MAX).contains(&streams);
+        (!is_possible).then(|| format!("streams = {streams}: write a number from 1 to {STREAMS_MAX}, or leave it out for up to {STREAMS}"))
     }
 
     /// Says what is wrong with a path, with its key.
@@ -219,6 +243,9 @@ impl Config {
                     "repository {name:?}: {key} is for buckets (s3://...), and {location} is none"
                 )));
             }
+            if let Some(fault) = repository.streams_fault() {
+                return Err(wrong(format!("repository {name:?}: {fault}")));
+            }
             if let Some(fault) = repository.path_fault() {
                 return Err(wrong(format!("repository {name:?}: {fault}")));
             }
@@ -273,6 +300,22 @@ impl Config {
         if traffic.set_rules(self.traffic.rules()).is_ok() {
             self.traffic = traffic.clone();
         }
+    }
+
+    /// Uses `streams` from now on, also for jobs that run.
+    pub(crate) fn keep_streams(&mut self, streams: &Streams) {
+        self.streams = streams.clone();
+        for (name, repository) in &self.repositories {
+            // The bounds hold for those who have a share already.
+            drop(self.streams.share(name, repository.stream_range()));
+        }
+    }
+
+    /// Returns a share of the requests to the repository that `repo` names or locates, for one job.
+    pub(crate) fn stream_share(&self, repo: &str) -> StreamShare {
+        let name = self.repository_name(repo);
+        let range = self.repositories.get(name).map(RepositoryConfig::stream_range);
+        self.streams.share(name, range.unwrap_or_else(|| StreamRange::up_to(STREAMS)))
     }
 
     /// Returns the name of the repository that `repo` names or locates. A location that the file does not have stays as it is.

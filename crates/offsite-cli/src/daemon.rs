@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use jobs::scheduled;
 use offsite::Traffic;
+use offsite::repository::Streams;
 use offsite::runner::{Clock, Daemon, FolderStore, Slots, StoreError};
 use store::DaemonStore;
 use tokio::signal::unix::{Signal, SignalKind};
@@ -43,19 +44,20 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
     let slots = Slots::new(1);
     let store = DaemonStore { files: files.clone(), results: state.clone() };
     let daemon = Daemon::new(Arc::new(store)).clock(clock.clone()).slots(slots.clone());
-    // One for the life of the process: jobs go on under it when the config is read anew.
+    // One of each for the life of the process: jobs go on under them when the config is read anew.
     let traffic = Traffic::with_clock({
         let clock = clock.clone();
         move || clock.now()
     });
-    let config = Arc::new(with_traffic(config, &traffic));
+    let streams = Streams::new();
+    let config = Arc::new(with_registries(config, &traffic, &streams));
     let (configs, seen) = watch::channel(config.clone());
     apply(&daemon, &config, &slots, &clock).await;
     let digests = tokio::spawn(digest::run(seen, clock.clone(), state.clone()));
     while signals.next().await == Request::Reload {
         match load(path) {
             Ok(config) => {
-                let config = Arc::new(with_traffic(stay(config, &state), &traffic));
+                let config = Arc::new(with_registries(stay(config, &state), &traffic, &streams));
                 apply(&daemon, &config, &slots, &clock).await;
                 configs.send_replace(config);
                 info!("the config {} is in force", path.display());
@@ -107,9 +109,10 @@ fn stay(mut config: Config, state: &StateDir) -> Config {
     config
 }
 
-/// Returns the config with the registry of this daemon, in which its rules about traffic are in force from now on.
-fn with_traffic(mut config: Config, traffic: &Traffic) -> Config {
+/// Returns the config with the registries of this daemon, in which its rules about traffic and its streams are in force from now on.
+fn with_registries(mut config: Config, traffic: &Traffic, streams: &Streams) -> Config {
     config.keep_traffic(traffic);
+    config.keep_streams(streams);
     config
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use offsite::model::{Sequence, Timestamp};
-use offsite::repository::{Error, ErrorKind, Repository};
+use offsite::repository::{Error, ErrorKind, Repository, StreamShare, Streamed};
 use offsite::{FlowName, JobName, OpenRepository, PointSelector};
 use offsite_backends::{Local, S3, S3Checksum, S3CredentialSource, S3Location, S3Options};
 
@@ -16,6 +16,12 @@ use crate::signals::Stop;
 use crate::status::{Failure, Status};
 use crate::stoppable::Stoppable;
 use crate::when::When;
+
+/// About as many bytes of an upload are under way at once.
+const UPLOAD_BYTES: u64 = 96 << 20;
+/// The lengths of the parts of an upload. S3 takes no shorter ones.
+const PART_BYTES_MIN: u64 = 5 << 20;
+const PART_BYTES_MAX: u64 = 8 << 20;
 
 /// Where a repository lies.
 enum Place {
@@ -64,10 +70,11 @@ pub(crate) async fn backend(repo: &str, config: &Config) -> Result<Arc<dyn Repos
     Ok(match place(repo, config)? {
         Place::Folder(path) => {
             refuse_file(&path)?;
-            Arc::new(Local::open(&path).await.map_err(|error| no_such_place(&error, repo, &path, config))?)
+            let folder = Local::open(&path).await.map_err(|error| no_such_place(&error, repo, &path, config))?;
+            Arc::new(Streamed::new(Arc::new(folder), config.stream_share(repo)))
         }
         Place::Bucket(options) => Arc::new(open_bucket(*options).await?),
-        Place::Media(set) => Arc::new(set.open().await?.removable),
+        Place::Media(set) => Arc::new(Streamed::new(Arc::new(set.open().await?.removable), config.stream_share(repo))),
     })
 }
 
@@ -167,7 +174,7 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
         }));
     }
     if location.starts_with("s3://") {
-        return Ok(Place::Bucket(Box::new(bucket(&location, config.repositories.get(repo))?)));
+        return Ok(Place::Bucket(Box::new(bucket(&location, config.repositories.get(repo), config.stream_share(repo))?)));
     }
     if let Some(name) = location.strip_prefix("removable:") {
         let Some((places, catalogue, file_bytes_max)) = config.media(repo, name) else {
@@ -192,14 +199,19 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
 }
 
 /// Returns how to open a bucket. The environment says what the config does not, in the variables that other tools use.
-fn bucket(location: &str, config: Option<&RepositoryConfig>) -> Result<S3Options, Failure> {
+fn bucket(
+    location: &str,
+    config: Option<&RepositoryConfig>,
+    streams: StreamShare,
+) -> Result<S3Options, Failure> {
     let variable =
         |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     let location = S3Location::parse(location).map_err(|error| Failure::WrongUse(error.to_string()))?;
     let file = config.and_then(|config| config.credentials_file.clone());
     let profile = config.and_then(|config| config.profile.clone());
     let credentials = S3CredentialSource::standard().with_file(file).with_profile(profile);
-    let mut options = S3Options::new(location, credentials);
+    let mut options = S3Options::new(location, credentials).with_streams(streams);
+    options.part_bytes = part_bytes(options.streams.range().most());
     let endpoint = config.and_then(|config| config.endpoint.clone());
     options.endpoint = endpoint.or_else(|| variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));
     let region = config.and_then(|config| config.region.clone());
@@ -212,6 +224,11 @@ fn bucket(location: &str, config: Option<&RepositoryConfig>) -> Result<S3Options
     };
     options.single_writer = config.is_some_and(|config| config.single_writer);
     Ok(options)
+}
+
+/// The length of the parts of uploads, if so many may be under way at once: more take no more memory.
+fn part_bytes(streams: usize) -> u64 {
+    (UPLOAD_BYTES / streams.max(1) as u64).clamp(PART_BYTES_MIN, PART_BYTES_MAX)
 }
 
 fn no_such_place(error: &Error, repo: &str, path: &Path, config: &Config) -> Failure {

@@ -14,11 +14,17 @@
 //! [`load`] reads one block, and [`find`] only headers. [`clone_frames`] moves nothing itself: the repository makes new backup
 //! files.
 //!
-//! Each of the eight ways is a bounded pipeline. At most [`IN_FLIGHT`] batches of [`BATCH_BYTES`] are under way, on blocking
-//! threads. So reading, hashing, compressing and writing overlap, and both cores work. A batch holds its plain bytes and its
-//! payloads. With the batch that is being written, that is at most 2 x (6 + 1) x 4 MiB = 56 MiB, whatever the size of the disk. The
-//! process takes more, as its allocator keeps memory for each thread: the command peaks below 200 MiB.
+//! Each of the eight ways is a bounded pipeline. Reading, hashing, compressing and writing overlap, so both cores work.
+//!
+//! - The ways from images and exports have at most [`IN_FLIGHT`] batches of [`BATCH_BYTES`] under way, on blocking threads. A batch
+//!   holds its plain bytes and its payloads. With the batch that is being written, that is at most 2 x (6 + 1) x 4 MiB = 56 MiB,
+//!   whatever the size of the disk.
+//! - The ways from backup files read as far [`ahead`] as the repositories have streams for, and as all ways of the process together
+//!   have room for: 48 MiB.
+//!
+//! The process takes more, as its allocator keeps memory for each thread: the command peaks below 256 MiB.
 
+mod ahead;
 mod around;
 mod clone;
 mod codec;
@@ -65,7 +71,8 @@ use crate::error::{Context, Within};
 use crate::folder::layout::Layout;
 use crate::{DamagedPart, Error, OpenRepository, Result};
 
-/// The number of batches that are under way at once. It keeps two cores busy while one batch waits for the disk.
+/// The number of batches that are under way at once, of images, of exports and of places that do not say how many are worthwhile. It
+/// keeps two cores busy while one batch waits for the disk.
 const IN_FLIGHT: usize = 6;
 /// The number of plain bytes in a batch. A batch of one larger block has more.
 const BATCH_BYTES: u32 = 4 << 20;

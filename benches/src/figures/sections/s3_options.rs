@@ -1,6 +1,7 @@
 //! How the sections with a bucket reach it.
 
 use offsite_backends::{S3Credentials, S3Location, S3Options};
+use offsite::repository::{StreamRange, StreamShare};
 use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY};
 
 use crate::jobs::Failure;
@@ -13,6 +14,6 @@ pub(super) fn options(endpoint: &str, in_flight: usize) -> Result<S3Options, Fai
     let credentials = S3Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY);
     let mut options = S3Options::new(S3Location::parse(&format!("s3://{BUCKET}/dr"))?, credentials);
     options.endpoint = Some(endpoint.to_owned());
-    options.parts_in_flight = in_flight;
+    options.streams = StreamShare::alone(StreamRange::fixed(in_flight));
     Ok(options)
 }

@@ -81,10 +81,10 @@ impl Bucket {
             ReqwestConnector::default().connect(&client_options).map_err(|error| unusable(error.to_string()))?;
         let pace = Pace {
             least_rate_bytes_per_sec: options.least_rate_bytes_per_sec,
-            in_flight: options.parts_in_flight as u64,
+            in_flight: options.streams.range().most() as u64,
         };
         let peer = Peer::default();
-        let client = HttpClient::new(Wire { client, pace, peer: peer.clone() });
+        let client = HttpClient::new(Wire { client, pace, peer: peer.clone(), streams: options.streams.clone() });
         let retry = RetryConfig {
             backoff: BackoffConfig {
                 init_backoff: options.first_pause,

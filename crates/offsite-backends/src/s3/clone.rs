@@ -62,7 +62,7 @@ async fn create_from(shared: &Arc<Shared>, key: &Key, pieces: &[Piece]) -> Resul
     })
 }
 
-async fn add_all(shared: &Shared, upload: &mut Upload, parts: &[Part]) -> Result<()> {
+async fn add_all(shared: &Arc<Shared>, upload: &mut Upload, parts: &[Part]) -> Result<()> {
     for part in parts {
         match part {
             Part::Copy(piece) => upload.add_copy(&piece.key, piece.range.clone()).await?,
@@ -102,7 +102,7 @@ enum Part {
 }
 
 impl Part {
-    async fn fetch(&self, shared: &Shared) -> Result<Vec<Bytes>> {
+    async fn fetch(&self, shared: &Arc<Shared>) -> Result<Vec<Bytes>> {
         let Self::Fetch(pieces) = self else { return Ok(Vec::new()) };
         let mut bytes = Vec::with_capacity(pieces.len());
         for piece in pieces {

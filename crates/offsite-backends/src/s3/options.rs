@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use offsite_repository::{StreamRange, StreamShare};
+
 use super::credentials::S3CredentialProvider;
 use super::location::S3Location;
 
@@ -10,6 +12,8 @@ use super::location::S3Location;
 pub(super) const PART_BYTES_MIN: u64 = 5 << 20;
 /// The largest number of parts of an object that S3 allows.
 pub(super) const PARTS_MAX: u64 = 10_000;
+/// As many requests for block data may be under way at once, unless it is said otherwise.
+const STREAMS: usize = 16;
 /// The largest object that S3 allows, in bytes.
 const OBJECT_BYTES_MAX: u64 = 5 << 40;
 
@@ -68,9 +72,8 @@ pub struct S3Options {
     /// The length of the parts of an upload in bytes, from 5 MiB to 1 GiB. An object of up to this length is stored with one
     /// request. No object has more than 10,000 parts.
     pub part_bytes: u64,
-    /// The number of parts, or of ranges to read, that are transferred at once. All writers together hold this many parts in
-    /// memory. Each writer also holds the part that it fills.
-    pub parts_in_flight: usize,
+    /// The share of the requests for block data that may be under way at once. Each writer also holds the part that it fills in memory.
+    pub streams: StreamShare,
     /// The slowest link to expect, in bytes per second. A request may take half a minute, plus the time that it needs at this
     /// rate with all others in flight beside it.
     pub least_rate_bytes_per_sec: u64,
@@ -88,7 +91,8 @@ pub struct S3Options {
 }
 
 impl S3Options {
-    /// The defaults: AWS in `us-east-1`, parts of 8 MiB, 16 of them in flight, a link of at least 64 KiB/s, and SHA-256.
+    /// The defaults: AWS in `us-east-1`, parts of 8 MiB, up to 16 requests for block data at once, which nobody else shares, a link of
+    /// at least 64 KiB/s, and SHA-256.
     pub fn new(location: S3Location, credentials: impl S3CredentialProvider + 'static) -> Self {
         Self {
             location,
@@ -97,7 +101,7 @@ impl S3Options {
             region: "us-east-1".to_owned(),
             single_writer: false,
             part_bytes: 8 << 20,
-            parts_in_flight: 16,
+            streams: StreamShare::alone(StreamRange::up_to(STREAMS)),
             least_rate_bytes_per_sec: 64 << 10,
             retries: 6,
             first_pause: Duration::from_millis(100),
@@ -135,10 +139,10 @@ impl S3Options {
         self
     }
 
-    /// Sets [`S3Options::parts_in_flight`].
+    /// Sets [`S3Options::streams`].
     #[must_use]
-    pub fn with_parts_in_flight(mut self, parts_in_flight: usize) -> Self {
-        self.parts_in_flight = parts_in_flight;
+    pub fn with_streams(mut self, streams: StreamShare) -> Self {
+        self.streams = streams;
         self
     }
 

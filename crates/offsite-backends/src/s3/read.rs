@@ -1,17 +1,22 @@
 //! Reading objects: exact ranges, few requests.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
-use offsite_repository::{Error, ErrorKind, Key, Result};
+use offsite_repository::{Error, ErrorKind, Key, Result, StreamDirection};
+use tokio::task::JoinSet;
 
 use super::bucket::Part;
 use super::shared::Shared;
 use super::truth::checksum_of;
 
-/// One request brings at most so much; longer ranges are read by several at once.
-const REQUEST_BYTES: u64 = 8 << 20;
+/// One request brings at most so much, and less if many may be under way; longer ranges are read by several at once.
+const REQUEST_BYTES_MAX: u64 = 8 << 20;
+const REQUEST_BYTES_MIN: u64 = 1 << 20;
+/// All requests together bring about so much at once.
+const AT_ONCE_BYTES: u64 = 32 << 20;
 /// Ranges that lie closer than this are read together: the bytes between take less time than a request.
 const GAP_BYTES: u64 = 128 << 10;
 
@@ -28,16 +33,17 @@ pub(super) async fn whole(shared: &Shared, key: &Key, limit_bytes: u64) -> Resul
 }
 
 /// A buffer for each range.
-pub(super) async fn ranges(shared: &Shared, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+pub(super) async fn ranges(shared: &Arc<Shared>, key: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
     let object_bytes_max = shared.limits().object_bytes_max;
     // Before anything is asked or allocated for them.
     if let Some(wrong) = ranges.iter().find(|range| range.start > range.end || range.end > object_bytes_max) {
         return Err(past_end(key, wrong));
     }
     let spans = spans(ranges);
-    let in_flight = shared.bucket.options.parts_in_flight;
+    let in_flight = shared.bucket.options.streams.range().most();
+    let request_bytes = request_bytes(in_flight);
     // Lazily, so that a range far beyond the end costs no more than the first that fails.
-    let parts: Vec<Part> = stream::iter(spans.clone().into_iter().flat_map(requests))
+    let parts: Vec<Part> = stream::iter(spans.clone().into_iter().flat_map(|span| requests(span, request_bytes)))
         .map(|range| exact(shared, key, range))
         .buffered(in_flight)
         .try_collect()
@@ -54,23 +60,46 @@ pub(super) async fn ranges(shared: &Shared, key: &Key, ranges: &[Range<u64>]) ->
         return Err(past_end(key, wrong));
     }
     let mut parts = parts.into_iter();
-    let buffers: Vec<(u64, Bytes)> = spans.iter().map(|span| (span.start, gathered(&mut parts, span))).collect();
+    let buffers: Vec<(u64, Bytes)> = spans.iter().map(|span| (span.start, gathered(&mut parts, span, request_bytes))).collect();
     Ok(ranges.iter().map(|range| cut(&buffers, range)).collect())
 }
 
 /// What is asked for by one request each.
-fn requests(span: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+fn requests(span: Range<u64>, request_bytes: u64) -> impl Iterator<Item = Range<u64>> {
     let Range { mut start, end } = span;
     std::iter::from_fn(move || {
-        let range = start..end.min(start.saturating_add(REQUEST_BYTES));
+        let range = start..end.min(start.saturating_add(request_bytes));
         start = range.end;
         (range.start < range.end).then_some(range)
     })
 }
 
-async fn exact(shared: &Shared, key: &Key, range: Range<u64>) -> Result<Part> {
+/// How much one request brings if so many may be under way.
+fn request_bytes(streams: usize) -> u64 {
+    (AT_ONCE_BYTES / streams.max(1) as u64).clamp(REQUEST_BYTES_MIN, REQUEST_BYTES_MAX)
+}
+
+async fn exact(shared: &Arc<Shared>, key: &Key, range: Range<u64>) -> Result<Part> {
     let wanted = range.end - range.start;
-    let part = shared.bucket.read(key.as_str(), Some(range.clone()), wanted).await?;
+    let (shared, name, asked) = (Arc::clone(shared), key.clone(), range.clone());
+    // In a task of its own: it gives its permit back also if its reader stands still.
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let permit = shared.bucket.options.streams.begin(StreamDirection::Reading, wanted).await;
+        let part = shared.bucket.read(name.as_str(), Some(asked), wanted).await?;
+        permit.done();
+        Ok::<_, Error>(part)
+    });
+    let part = match task.join_next().await {
+        Some(Ok(answer)) => answer?,
+        ended => {
+            let error = Error::new(ErrorKind::Unavailable, "read").with_key(key);
+            return Err(match ended {
+                Some(Err(why)) => error.with_source(why),
+                _ => error,
+            });
+        }
+    };
     if part.bytes.len() as u64 == wanted { Ok(part) } else { Err(past_end(key, &range)) }
 }
 
@@ -94,9 +123,9 @@ fn spans(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
 }
 
 /// The next parts, as far as they make up `span`.
-fn gathered(parts: &mut impl Iterator<Item = Part>, span: &Range<u64>) -> Bytes {
+fn gathered(parts: &mut impl Iterator<Item = Part>, span: &Range<u64>, request_bytes: u64) -> Bytes {
     let length = span.end - span.start;
-    if length <= REQUEST_BYTES {
+    if length <= request_bytes {
         return parts.next().map(|part| part.bytes).unwrap_or_default();
     }
     let mut together = BytesMut::new();

@@ -8,7 +8,6 @@ use futures::future::BoxFuture;
 use offsite_repository::{
     CloneRange, Endpoint, Key, Limits, ListPage, ObjectWriter, Prefix, ReadRequest, Repository, Result, Retain,
 };
-use tokio::sync::Semaphore;
 
 use super::bucket::Bucket;
 use super::options::S3Options;
@@ -53,8 +52,7 @@ impl S3 {
         Box::pin(async move {
             let bucket = Bucket::new(options)?;
             let abilities = probe::probe(&bucket).await.map_err(|error| error.with_location(bucket.location()))?;
-            let parts = Arc::new(Semaphore::new(bucket.options.parts_in_flight));
-            Ok(Self { shared: Arc::new(Shared::new(bucket, abilities, parts)) })
+            Ok(Self { shared: Arc::new(Shared::new(bucket, abilities)) })
         })
     }
 

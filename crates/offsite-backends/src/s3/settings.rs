@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::options::{PART_BYTES_MIN, S3Options};
 use super::plain_text::odd;
 
-const PARTS_IN_FLIGHT_MAX: usize = 1_024;
+const STREAMS_MAX: usize = 1_024;
 const RETRIES_MAX: u32 = 100;
 const FIRST_PAUSE_MAX: Duration = Duration::from_secs(10);
 const ABANDONED_AFTER_MAX: Duration = Duration::from_secs(366 * 86_400);
@@ -92,8 +92,8 @@ fn numbers(options: &S3Options) -> Option<String> {
             options.part_bytes
         ));
     }
-    if !(1..=PARTS_IN_FLIGHT_MAX).contains(&options.parts_in_flight) {
-        return Some(format!("parts_in_flight: at least 1, and at most {PARTS_IN_FLIGHT_MAX}"));
+    if options.streams.range().most() > STREAMS_MAX {
+        return Some(format!("streams: at most {STREAMS_MAX}"));
     }
     if options.least_rate_bytes_per_sec == 0 {
         return Some("least_rate_bytes_per_sec: it must be above zero".to_owned());

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use offsite_repository::{Error, ErrorKind, Key, Limits, Result};
-use tokio::sync::{MutexGuard, Semaphore};
+use tokio::sync::MutexGuard;
 
 use super::bucket::Bucket;
 
@@ -48,8 +48,6 @@ impl Abilities {
 pub(super) struct Shared {
     pub(super) bucket: Bucket,
     pub(super) abilities: Abilities,
-    /// A permit for each part that may be in flight.
-    pub(super) parts: Arc<Semaphore>,
     turns: Vec<tokio::sync::Mutex<()>>,
     /// Uploads that were dropped: name, id, record.
     dropped: Mutex<Vec<(String, String, String)>>,
@@ -68,9 +66,9 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(super) fn new(bucket: Bucket, abilities: Abilities, parts: Arc<Semaphore>) -> Self {
+    pub(super) fn new(bucket: Bucket, abilities: Abilities) -> Self {
         let turns = (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { bucket, abilities, parts, turns, dropped: Mutex::default() }
+        Self { bucket, abilities, turns, dropped: Mutex::default() }
     }
 
     /// Names the object and the place in an error.
@@ -86,7 +84,8 @@ impl Shared {
 
     pub(super) fn limits(&self) -> Limits {
         let options = &self.bucket.options;
-        Limits::new(options.object_bytes_max()).with_part_bytes(options.part_bytes)
+        let limits = Limits::new(options.object_bytes_max()).with_part_bytes(options.part_bytes);
+        limits.with_streams_max(options.streams.range().most())
     }
 
     pub(super) fn check_writable(&self, key: &Key) -> Result<()> {

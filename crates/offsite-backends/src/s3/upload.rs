@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use object_store::PutPayload;
 use object_store::multipart::MultipartStore;
-use offsite_repository::{Error, ErrorKind, Key, Limits, Result};
+use offsite_repository::{Error, ErrorKind, Key, Limits, Result, StreamDirection};
 use tokio::task::JoinSet;
 
 use super::finishing::{Finishing, gone};
@@ -19,6 +19,9 @@ use super::{claim, errors};
 
 /// The metadata that object_store calls [`WRITER`](super::bucket::WRITER).
 const WRITER_HEADER: &str = "x-amz-meta-offsite-writer";
+/// A copy within the store is a stream, as a part of this length is.
+const COPY_COUNTS_AS_BYTES: u64 = 64 << 10;
+
 /// An upload under way. Dropped, it is ended by this process's next sweep, or by another's when it has shown no sign of
 /// life for long enough.
 #[derive(Debug)]
@@ -46,12 +49,13 @@ impl Upload {
         let (shared, number) = self.next_part().await?;
         let path = shared.bucket.path(&self.finishing.name)?;
         let Finishing { name, id, .. } = self.finishing.clone();
-        let permit = Arc::clone(&shared.parts).acquire_owned().await;
+        let bytes = payload.content_length() as u64;
+        let permit = shared.bucket.options.streams.begin(StreamDirection::Writing, bytes).await;
         self.tasks.spawn(async move {
             let part = shared.bucket.store.put_part(&path, &id, number, payload).await;
-            let part = part.map_err(|error| gone(errors::of_store("write", &name, &error, &Trace::default())));
-            drop(permit);
-            Ok((number, part?.into()))
+            let part = part.map_err(|error| gone(errors::of_store("write", &name, &error, &Trace::default())))?;
+            permit.done();
+            Ok((number, part.into()))
         });
         Ok(())
     }
@@ -60,7 +64,8 @@ impl Upload {
     pub(super) async fn add_copy(&mut self, source: &Key, range: std::ops::Range<u64>) -> Result<()> {
         let (shared, number) = self.next_part().await?;
         let (Finishing { name, id, .. }, source) = (self.finishing.clone(), source.clone());
-        let permit = Arc::clone(&shared.parts).acquire_owned().await;
+        // The store works by itself: how long it takes says nothing of the link, and no bytes are in memory.
+        let permit = shared.bucket.options.streams.begin(StreamDirection::Writing, COPY_COUNTS_AS_BYTES).await;
         self.tasks.spawn(async move {
             let part = shared.bucket.copy_part(&name, &id, number + 1, source.as_str(), range).await;
             drop(permit);

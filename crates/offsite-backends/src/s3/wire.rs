@@ -15,6 +15,7 @@ use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
+use offsite_repository::{StreamDirection, StreamShare};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// What a request may take beside the time that its bytes need.
@@ -99,19 +100,33 @@ pub(super) struct Wire {
     pub(super) client: HttpClient,
     pub(super) pace: Pace,
     pub(super) peer: Peer,
+    pub(super) streams: StreamShare,
 }
+
+/// The statuses by which a store says that there are too many requests.
+const TOO_MANY: [u16; 2] = [429, 503];
 
 #[async_trait]
 impl HttpService for Wire {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let trace = request.extensions().get::<Trace>().cloned();
         let within = self.pace.of_bytes(request.body().content_length() as u64);
+        let direction = match *request.method() {
+            http::Method::GET | http::Method::HEAD => StreamDirection::Reading,
+            _ => StreamDirection::Writing,
+        };
         let answer = match timeout(within, self.client.execute(request)).await {
             Ok(answer) => answer,
-            Err(_) => Err(late(within)),
+            Err(_) => {
+                self.streams.overloaded(direction);
+                Err(late(within))
+            }
         };
         if let Ok(answer) = &answer {
             self.peer.note(answer);
+            if TOO_MANY.contains(&answer.status().as_u16()) {
+                self.streams.overloaded(direction);
+            }
         }
         if let Some(trace) = trace {
             trace.note(answer.as_ref().map_or(Answer::None, |answer| Answer::Status(answer.status().as_u16())));

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use offsite_backends::{S3, S3Credentials, S3Location, S3Options};
+use offsite_repository::{StreamRange, StreamShare};
 use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, Behaviour, SECRET_ACCESS_KEY, Server};
 
 /// The key of the server in this process.
@@ -18,7 +19,7 @@ pub fn options(server: &Server, prefix: &str) -> S3Options {
     let mut options = S3Options::new(location, credentials());
     options.endpoint = Some(server.endpoint());
     options.part_bytes = 5 << 20;
-    options.parts_in_flight = 4;
+    options.streams = StreamShare::alone(StreamRange::fixed(4));
     options.first_pause = Duration::from_millis(1);
     options
 }

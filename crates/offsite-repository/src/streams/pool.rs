@@ -14,6 +14,8 @@ use super::controller::{Controller, Sample, StreamRange};
 const UPLOAD_BYTES_MAX: u64 = 96 << 20;
 /// The unit in which these bytes are counted.
 const UNIT_BYTES: u64 = 1 << 10;
+/// Shorter requests do not wait: heads, leases and pins are among them.
+const SMALL_BYTES: u64 = 64 << 10;
 
 /// The requests for block data that a process has under way, for each repository.
 ///
@@ -22,6 +24,7 @@ const UNIT_BYTES: u64 = 1 << 10;
 /// - Each repository has a bound for the requests to it, one for each direction. The number in use follows what the link and the
 ///   repository can do.
 /// - Jobs share the permits evenly, by their weights.
+/// - Requests of less than 64 KiB do not wait and do not count: heads, leases and pins are among them.
 /// - All uploads together hold at most 96 MiB in requests under way, whatever the bounds are.
 ///
 /// ```
@@ -131,6 +134,9 @@ impl StreamShare {
     /// Hold the permit while the request is under way, and no longer: drive the request on from a task of its own if its caller may stand
     /// still. If the future is dropped before it is ready, nothing was taken.
     pub async fn begin(&self, direction: StreamDirection, bytes: u64) -> StreamPermit {
+        if bytes < SMALL_BYTES {
+            return StreamPermit { held: None, bytes, begun: Instant::now(), _upload: None };
+        }
         let upload = match direction {
             StreamDirection::Reading => None,
             StreamDirection::Writing => self.room_for(bytes).await,
@@ -144,13 +150,7 @@ impl StreamShare {
         };
         Pool::grant(&self.pools, direction);
         // The pool keeps each sender until it has granted.
-        let permit = receiver.await;
-        let held = permit.unwrap_or_else(|_| Held {
-            pools: Arc::clone(&self.pools),
-            direction,
-            user: self.user,
-            is_counted: false,
-        });
+        let held = receiver.await.ok();
         StreamPermit { held, bytes, begun: Instant::now(), _upload: upload }
     }
 
@@ -183,7 +183,8 @@ fn index(direction: StreamDirection) -> usize {
 #[derive(Debug)]
 #[must_use = "the right ends when it is dropped"]
 pub struct StreamPermit {
-    held: Held,
+    /// `None` if it is not counted.
+    held: Option<Held>,
     bytes: u64,
     begun: Instant,
     _upload: Option<OwnedSemaphorePermit>,
@@ -195,7 +196,8 @@ impl StreamPermit {
     /// How long it took counts for the number of requests to come. A permit that is dropped says nothing about that.
     pub fn done(self) {
         let duration = self.begun.elapsed();
-        let mut state = self.held.pools[index(self.held.direction)].lock();
+        let Some(held) = &self.held else { return };
+        let mut state = held.pools[index(held.direction)].lock();
         let sample = Sample { bytes: self.bytes, duration, in_flight: state.held };
         state.controller.take(sample);
     }

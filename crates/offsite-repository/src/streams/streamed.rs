@@ -14,12 +14,9 @@ use crate::{
     Reclaim, Repository, Result, Retain, RootFolder,
 };
 
-/// Shorter requests do not wait: heads, leases and pins are among them.
-const SMALL_BYTES: u64 = 64 << 10;
-
 /// A repository whose requests for block data wait for permits of a [`StreamShare`].
 ///
-/// - Reads of ranges and writes of 64 KiB or more wait for a permit. Everything shorter passes at once, as do whole reads.
+/// - Reads of ranges and writes wait for a permit. Whole reads pass at once.
 /// - A read runs in a task of its own. So it ends and gives its permit back also while its caller stands still. If the caller drops it,
 ///   it ends.
 ///
@@ -67,9 +64,6 @@ impl Repository for Streamed {
     async fn read(&self, key: &Key, what: ReadRequest<'_>) -> Result<Vec<Bytes>> {
         let ReadRequest::Ranges(ranges) = what else { return self.place.read(key, what).await };
         let bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).fold(0, u64::saturating_add);
-        if bytes < SMALL_BYTES {
-            return self.place.read(key, what).await;
-        }
         let Self { place, share } = self.clone();
         let (key_of_task, ranges): (_, Vec<Range<u64>>) = (key.clone(), ranges.to_vec());
         let mut task = tokio::task::JoinSet::new();
@@ -143,11 +137,7 @@ struct StreamedWriter {
 #[async_trait]
 impl ObjectWriter for StreamedWriter {
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
-        let bytes = bytes_of(&chunks);
-        if bytes < SMALL_BYTES {
-            return self.writer.write(chunks).await;
-        }
-        let permit = self.share.begin(StreamDirection::Writing, bytes).await;
+        let permit = self.share.begin(StreamDirection::Writing, bytes_of(&chunks)).await;
         self.writer.write(chunks).await?;
         permit.done();
         Ok(())

@@ -12,10 +12,11 @@ use offsite_core::plan::{Batch, Move, Placement, Placer, Plan, move_batches};
 use offsite_core::{MachineName, ObjectId};
 use offsite_repository::ErrorKind;
 
+use super::ahead::Ahead;
 use super::codec::{Sealed, open_frame};
 use super::output::Output;
 use super::transfer::{no_source, source_of};
-use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
+use super::{FrameSource, Wanted, frame_in};
 use crate::gate::Passage;
 use crate::progress::Step;
 use crate::report::ErrorSummary;
@@ -82,7 +83,7 @@ async fn carry(
     let asked = batches.len();
     let halted = AtomicBool::new(false);
     let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
-    let mut reads = stream::iter(batches)
+    let passed = stream::iter(batches)
         .then(|batch| async {
             let is_open = !halted.load(Ordering::Relaxed)
                 && progress.pass(batch.range.end - batch.range.start).await == Passage::Go
@@ -90,15 +91,15 @@ async fn carry(
             is_open.then_some(batch)
         })
         .take_while(|batch| std::future::ready(batch.is_some()))
-        .filter_map(std::future::ready)
-        .map(|batch| async move {
-            match sources.get(source_of(moves, &batch)) {
-                Some(source) => read(source, moves, batch).await,
-                None => vec![(Err(no_source()), batch)],
-            }
-        })
-        .buffered(IN_FLIGHT)
-        .boxed();
+        .filter_map(std::future::ready);
+    let read_from = |batch: Batch| async move {
+        match sources.get(source_of(moves, &batch)) {
+            Some(source) => read(source, moves, batch).await,
+            None => vec![(Err(no_source()), batch)],
+        }
+    };
+    let ahead = Ahead::of(sources);
+    let mut reads = ahead.ordered(passed, read_from).boxed();
     // If frames are left out, those after them move up. They need no more files than were planned.
     let mut placer = Placer::new(placement);
     let mut ids: VecDeque<ObjectId> = plan.files.keys().copied().collect();

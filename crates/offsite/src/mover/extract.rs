@@ -9,9 +9,10 @@ use offsite_core::format::FormatError;
 use offsite_core::plan::{Batch, batches};
 use offsite_core::{BlockSize, DiskNumber};
 
+use super::ahead::Ahead;
 use super::around::{Lost, around_loss};
 use super::codec::unseal;
-use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
+use super::{FrameSource, Wanted, blocking, frame_in};
 use crate::image::{DiskSink, failed};
 use crate::progress::Step;
 use crate::teller::Teller;
@@ -32,7 +33,7 @@ pub(crate) async fn extract(
     wanted: Arc<Vec<Wanted>>,
     source: &FrameSource,
     block_size: BlockSize,
-    sink_of: impl Fn(DiskNumber) -> Option<(Arc<dyn DiskSink>, u64)>,
+    sink_of: impl Fn(DiskNumber) -> Option<(Arc<dyn DiskSink>, u64)> + Sync,
     goes_on: bool,
     progress: Teller<'_>,
 ) -> Result<Lost> {
@@ -59,16 +60,13 @@ pub(crate) async fn extract(
         .await
     };
     let write = &write;
-    let mut batches = Box::pin(
-        progress
-            .passed(batches(wanted, |block| block.at))
-            .map(|batch| async move {
-                let batch = batch?;
-                let items = batch.items.clone();
-                around_loss(wanted, batch, write).await.map(|(done, error)| (items, done, error))
-            })
-            .buffer_unordered(IN_FLIGHT),
-    );
+    let ahead = Ahead::of(std::slice::from_ref(source));
+    let passed = progress.passed(batches(wanted, |block| block.at));
+    let mut batches = Box::pin(ahead.unordered(passed, |batch: Result<Batch>| async move {
+        let batch = batch?;
+        let items = batch.items.clone();
+        around_loss(wanted, batch, write).await.map(|(done, error)| (items, done, error))
+    }));
     let mut lost = Lost::default();
     while let Some(batch) = batches.next().await {
         let (items, done, error) = batch?;

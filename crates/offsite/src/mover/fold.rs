@@ -7,8 +7,9 @@ use offsite_core::ObjectId;
 use offsite_core::plan::{BATCH_BYTES_MAX, Batch, Move};
 use offsite_repository::{Extent, Repository};
 
+use super::ahead::Ahead;
 use super::codec::open_frame;
-use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
+use super::{FrameSource, Wanted, frame_in};
 use crate::error::Context;
 use crate::progress::Step;
 use crate::teller::{Running, Teller};
@@ -30,14 +31,11 @@ pub(crate) async fn fold(
 ) -> Result<()> {
     let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
     let passed = progress.passed(batches(moves, alignment));
-    let mut reads = Box::pin(
-        passed
-            .map(|batch| async move {
-                let batch = batch?;
-                Ok((frames.read(&batch).await?, batch))
-            })
-            .buffered(IN_FLIGHT),
-    );
+    let ahead = Ahead::of(std::slice::from_ref(frames));
+    let mut reads = Box::pin(ahead.ordered(passed, |batch: Result<Batch>| async move {
+        let batch = batch?;
+        Ok((frames.read(&batch).await?, batch))
+    }));
     let fold = Fold { moves, alignment, frames, file, progress: &progress };
     let mut lot = fold.next_lot(&mut reads).await?;
     while !lot.is_empty() {

@@ -7,9 +7,10 @@ use futures::StreamExt;
 use offsite_core::BlockSize;
 use offsite_core::plan::{Batch, batches};
 
+use super::ahead::Ahead;
 use super::around::{Lost, around_loss};
 use super::extract::open_block;
-use super::{FrameSource, IN_FLIGHT, Sink, Wanted, blocking, frame_in};
+use super::{FrameSource, Sink, Wanted, blocking, frame_in};
 use crate::Result;
 use crate::progress::Step;
 use crate::teller::Teller;
@@ -44,16 +45,13 @@ pub(crate) async fn pour(
         .await
     };
     let open = &open;
-    let mut batches = Box::pin(
-        progress
-            .passed(batches(wanted, |block| block.at))
-            .map(|batch| async move {
-                let batch = batch?;
-                let items = batch.items.clone();
-                around_loss(wanted, batch, open).await.map(|(done, error)| (items, done, error))
-            })
-            .buffered(IN_FLIGHT),
-    );
+    let ahead = Ahead::of(std::slice::from_ref(source));
+    let passed = progress.passed(batches(wanted, |block| block.at));
+    let mut batches = Box::pin(ahead.ordered(passed, |batch: Result<Batch>| async move {
+        let batch = batch?;
+        let items = batch.items.clone();
+        around_loss(wanted, batch, open).await.map(|(done, error)| (items, done, error))
+    }));
     let mut lost = Lost::default();
     while let Some(batch) = batches.next().await {
         let (items, done, error) = batch?;

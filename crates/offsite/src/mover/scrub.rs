@@ -10,8 +10,9 @@ use offsite_core::format::FormatError;
 use offsite_core::plan::{Batch, batches};
 use offsite_repository::ErrorKind;
 
+use super::ahead::Ahead;
 use super::codec::{is_another, is_zero, unseal};
-use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
+use super::{FrameSource, Wanted, blocking, frame_in};
 use crate::progress::Step;
 use crate::report::Fault;
 use crate::teller::Teller;
@@ -41,24 +42,21 @@ pub(crate) async fn scrub(wanted: Arc<Vec<Wanted>>, source: &FrameSource, progre
     let progress = progress.begin(Step::Check, wanted.iter().map(|block| u64::from(block.at.length)).sum());
     let wanted = &wanted;
     let passed = progress.passed(batches(wanted, |block| block.at)).take_while(|batch| ready(batch.is_ok()));
-    let mut results = Box::pin(
-        passed
-            .filter_map(|batch| ready(batch.ok()))
-            .map(|batch| async move {
-                let items = batch.items.clone();
-                let flaws = match examine(wanted, source, batch).await {
-                    // The file is cut off somewhere. The frames before the cut are there.
-                    Err(error) if error.is_loss() && error.repository_kind() != Some(ErrorKind::NotFound) => {
-                        one_by_one(wanted, source, items.clone()).await
-                    }
-                    // The file is missing, so every block in it is lost. The others are still read.
-                    Err(error) if error.is_loss() => Ok(all_flawed(&wanted[items.clone()], &error)),
-                    answer => answer,
-                };
-                flaws.map(|flaws| (items, flaws))
-            })
-            .buffered(IN_FLIGHT),
-    );
+    let ahead = Ahead::of(std::slice::from_ref(source));
+    let examined = |batch: Batch| async move {
+        let items = batch.items.clone();
+        let flaws = match examine(wanted, source, batch).await {
+            // The file is cut off somewhere. The frames before the cut are there.
+            Err(error) if error.is_loss() && error.repository_kind() != Some(ErrorKind::NotFound) => {
+                one_by_one(wanted, source, items.clone()).await
+            }
+            // The file is missing, so every block in it is lost. The others are still read.
+            Err(error) if error.is_loss() => Ok(all_flawed(&wanted[items.clone()], &error)),
+            answer => answer,
+        };
+        flaws.map(|flaws| (items, flaws))
+    };
+    let mut results = Box::pin(ahead.ordered(passed.filter_map(|batch| ready(batch.ok())), examined));
     let (mut flaws, mut count) = (Vec::new(), 0);
     while let Some(result) = results.next().await {
         let (items, found) = result?;

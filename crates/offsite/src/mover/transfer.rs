@@ -7,9 +7,10 @@ use futures::StreamExt;
 use offsite_core::ObjectId;
 use offsite_core::plan::{Address, Batch, Move, move_batches};
 
+use super::ahead::Ahead;
 use super::codec::{Sealed, open_frame, unseal};
 use super::output::Output;
-use super::{FrameSource, IN_FLIGHT, Wanted, blocking, frame_in};
+use super::{FrameSource, Wanted, blocking, frame_in};
 use crate::progress::Step;
 use crate::teller::Teller;
 use crate::{Error, Result};
@@ -93,7 +94,8 @@ async fn carry(
         };
         Ok::<_, Error>((bytes?, batch))
     };
-    let mut reads = Box::pin(progress.passed(move_batches(moves)).map(read).buffered(IN_FLIGHT));
+    let ahead = Ahead::of(sources);
+    let mut reads = Box::pin(ahead.ordered(progress.passed(move_batches(moves)), read));
     while let Some(read) = reads.next().await {
         let (bytes, batch) = read?;
         let Some(source) = sources.get(source_of(moves, &batch)) else { return Err(no_source()) };

@@ -54,6 +54,7 @@ enum Section {
     Restore,
     BlockSize,
     S3,
+    Streams,
 }
 
 /// Runs the command of this process.
@@ -95,6 +96,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
             Section::Restore => sections::restore::measure(&mut bench, &mut pages)?,
             Section::BlockSize => sections::block_size::measure(&mut bench, &mut pages)?,
             Section::S3 => sections::s3::measure(&mut bench, &mut pages)?,
+            Section::Streams => sections::streams::measure(&mut bench, &mut pages)?,
         }
     }
     let held = pages.end(start.elapsed());

@@ -17,12 +17,6 @@ use crate::status::{Failure, Status};
 use crate::stoppable::Stoppable;
 use crate::when::When;
 
-/// About as many bytes of an upload are under way at once.
-const UPLOAD_BYTES: u64 = 96 << 20;
-/// The lengths of the parts of an upload. S3 takes no shorter ones.
-const PART_BYTES_MIN: u64 = 5 << 20;
-const PART_BYTES_MAX: u64 = 8 << 20;
-
 /// Where a repository lies.
 enum Place {
     Folder(PathBuf),
@@ -211,7 +205,6 @@ fn bucket(
     let profile = config.and_then(|config| config.profile.clone());
     let credentials = S3CredentialSource::standard().with_file(file).with_profile(profile);
     let mut options = S3Options::new(location, credentials).with_streams(streams);
-    options.part_bytes = part_bytes(options.streams.range().most());
     let endpoint = config.and_then(|config| config.endpoint.clone());
     options.endpoint = endpoint.or_else(|| variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));
     let region = config.and_then(|config| config.region.clone());
@@ -224,11 +217,6 @@ fn bucket(
     };
     options.single_writer = config.is_some_and(|config| config.single_writer);
     Ok(options)
-}
-
-/// The length of the parts of uploads, if so many may be under way at once: more take no more memory.
-fn part_bytes(streams: usize) -> u64 {
-    (UPLOAD_BYTES / streams.max(1) as u64).clamp(PART_BYTES_MIN, PART_BYTES_MAX)
 }
 
 fn no_such_place(error: &Error, repo: &str, path: &Path, config: &Config) -> Failure {

@@ -11,6 +11,7 @@ pub(super) mod s3;
 pub(super) mod s3_once;
 mod s3_options;
 mod s3_upload;
+pub(super) mod streams;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

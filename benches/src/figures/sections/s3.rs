@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use offsite::OpenRepository;
+use offsite::repository::StreamRange;
 use offsite_backends::S3;
 use offsite_s3_server::Operation;
 
@@ -37,19 +38,19 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
             for _ in 0..bench.runs {
                 // A new one each time, as it keeps all it gets in memory.
                 let mut server = Process::start()?;
-                let options = options(&server.endpoint, in_flight)?;
+                let options = options(&server.endpoint, StreamRange::fixed(in_flight))?;
                 part_bytes = options.part_bytes;
                 bench.runtime.block_on(async {
                     let backend = Arc::new(S3::open(options).await?);
                     Ok::<_, Failure>(OpenRepository::initialise(backend, jobs::evening(0)?).await?)
                 })?;
                 server.set_latency_millis(latency)?;
-                let (taken, bytes) = in_process(&mut server, in_flight, bench.caches, Work::Copy(&source))?;
+                let (taken, bytes) = in_process(&mut server, StreamRange::fixed(in_flight), bench.caches, Work::Copy(&source))?;
                 copies.push(taken);
                 copied_bytes = bytes;
                 asked_to_copy = server.counts()?.values().sum();
                 let image = bench.free_path("restored.img")?;
-                let (taken, _) = in_process(&mut server, in_flight, bench.caches, Work::Restore(&image))?;
+                let (taken, _) = in_process(&mut server, StreamRange::fixed(in_flight), bench.caches, Work::Restore(&image))?;
                 restores.push(taken);
                 let counts = server.counts()?;
                 asked_to_restore = counts.values().sum();

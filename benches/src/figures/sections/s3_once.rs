@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use offsite::OpenRepository;
+use offsite::repository::StreamRange;
 use offsite_backends::S3;
 
-use super::s3_options::{KEEP, options};
+use super::s3_options::{KEEP, argument, options, range};
 use crate::figures::s3_server::Process;
 use crate::figures::sample::{Caches, Sample, measure as sample};
 use crate::jobs::{self, Failure};
@@ -32,7 +33,7 @@ pub(super) enum Work<'a> {
 /// bucket is open.
 pub(super) fn in_process(
     server: &mut Process,
-    in_flight: usize,
+    streams: StreamRange,
     caches: Caches,
     work: Work<'_>,
 ) -> Result<(Sample, u64), Failure> {
@@ -41,7 +42,7 @@ pub(super) fn in_process(
         Work::Restore(image) => ("restore", image),
     };
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(ARGUMENT).arg(&server.endpoint).arg(in_flight.to_string()).arg(caches.word()).arg(word).arg(path);
+    command.arg(ARGUMENT).arg(&server.endpoint).arg(argument(streams)).arg(caches.word()).arg(word).arg(path);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut output = BufReader::new(child.stdout.take().ok_or("the process has no output")?).lines();
     let is_open = matches!(output.next(), Some(Ok(line)) if line == OPEN);
@@ -70,12 +71,12 @@ pub(super) fn in_process(
 /// What the process does: one copy or restore, when its input has ended.
 pub(in crate::figures) fn once() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
-    let [endpoint, in_flight, caches, word, path] = &arguments[..] else {
-        return Err(format!("{ARGUMENT} ENDPOINT IN-FLIGHT CACHES WORK PATH").into());
+    let [endpoint, streams, caches, word, path] = &arguments[..] else {
+        return Err(format!("{ARGUMENT} ENDPOINT STREAMS CACHES WORK PATH").into());
     };
     let caches = if caches == Caches::Cold.word() { Caches::Cold } else { Caches::Warm };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let options = options(endpoint, in_flight.parse()?)?;
+    let options = options(endpoint, range(streams)?)?;
     let bucket = runtime
         .block_on(async { Ok::<_, Failure>(OpenRepository::open(Arc::new(S3::open(options).await?)).await?) })?;
     println!("{OPEN}");

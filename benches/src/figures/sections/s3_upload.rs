@@ -4,7 +4,7 @@
 //! costs stands beside what the client costs, and the rate that the two could have at most.
 
 use offsite_backends::{S3, S3Checksum};
-use offsite_repository::{Key, Repository};
+use offsite_repository::{Key, Repository, StreamRange};
 
 use super::Bench;
 use super::s3_options::{IN_FLIGHT, options};
@@ -58,7 +58,7 @@ fn of_setting(setting: &Setting, bench: &mut Bench, pages: &mut Pages) -> Result
         let mut samples = Samples::default();
         for _ in 0..bench.runs {
             let mut server = Process::start_forgetful()?;
-            let mut options = options(&server.endpoint, in_flight)?;
+            let mut options = options(&server.endpoint, StreamRange::fixed(in_flight))?;
             options.checksum = checksum;
             let s3 = bench.runtime.block_on(S3::open(options))?;
             server.set_latency_millis(LATENCY_MILLIS)?;

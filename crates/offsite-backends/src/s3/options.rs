@@ -12,6 +12,10 @@ use super::location::S3Location;
 pub(super) const PART_BYTES_MIN: u64 = 5 << 20;
 /// The largest number of parts of an object that S3 allows.
 pub(super) const PARTS_MAX: u64 = 10_000;
+/// The length of parts, unless it is said otherwise.
+const PART_BYTES: u64 = 8 << 20;
+/// About as many bytes of uploads are under way at once.
+const UPLOAD_BYTES: u64 = 96 << 20;
 /// As many requests for block data may be under way at once, unless it is said otherwise.
 const STREAMS: usize = 16;
 /// The largest object that S3 allows, in bytes.
@@ -100,7 +104,7 @@ impl S3Options {
             endpoint: None,
             region: "us-east-1".to_owned(),
             single_writer: false,
-            part_bytes: 8 << 20,
+            part_bytes: PART_BYTES,
             streams: StreamShare::alone(StreamRange::up_to(STREAMS)),
             least_rate_bytes_per_sec: 64 << 10,
             retries: 6,
@@ -139,9 +143,11 @@ impl S3Options {
         self
     }
 
-    /// Sets [`S3Options::streams`].
+    /// Sets [`S3Options::streams`], and [`S3Options::part_bytes`] so that more streams take no more memory: to 5 to 8 MiB.
     #[must_use]
     pub fn with_streams(mut self, streams: StreamShare) -> Self {
+        let at_once = streams.range().most() as u64;
+        self.part_bytes = (UPLOAD_BYTES / at_once.max(1)).clamp(PART_BYTES_MIN, PART_BYTES);
         self.streams = streams;
         self
     }

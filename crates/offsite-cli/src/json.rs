@@ -1,5 +1,6 @@
 //! The JSON that `--json` prints. Names are stable. Times are in RFC 3339 and UTC. Numbers of bytes are integers.
 
+pub(crate) mod events;
 mod interval;
 pub(crate) mod planned;
 
@@ -175,6 +176,7 @@ pub(crate) fn operations(planned: &[PlannedOperation]) -> Vec<Value> {
 /// Says that a medium can be taken out.
 pub(crate) fn safe_to_remove(ejected: &EjectedMedium) -> Value {
     json!({
+        "event": "safe_to_remove",
         "safe_to_remove": {
             "id": ejected.medium.id.to_string(),
             "label": ejected.medium.label,

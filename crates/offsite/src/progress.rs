@@ -125,9 +125,29 @@ pub enum Wait<'a> {
     },
 }
 
-impl fmt::Display for Task {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Task {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Backup,
+        Self::Copy,
+        Self::Merge,
+        Self::Heal,
+        Self::MakeIndependent,
+        Self::MakeFull,
+        Self::Compact,
+        Self::Transform,
+        Self::Restore,
+        Self::Verify,
+        Self::Repair,
+        Self::Export,
+        Self::Import,
+        Self::Map,
+    ];
+
+    /// The words for it: `backup`, `make full`, and so on.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
             Self::Backup => "backup",
             Self::Copy => "copy",
             Self::Merge => "merge",
@@ -142,7 +162,29 @@ impl fmt::Display for Task {
             Self::Export => "export",
             Self::Import => "import",
             Self::Map => "map",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.word())
+    }
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Transfer, Self::Zero, Self::Check, Self::Search];
+
+    /// The word for it: `transfer`, `zero`, `check` or `search`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Transfer => "transfer",
+            Self::Zero => "zero",
+            Self::Check => "check",
+            Self::Search => "search",
+        }
     }
 }
 

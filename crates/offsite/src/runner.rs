@@ -106,6 +106,7 @@
 //! A runner that is stopped or killed leaves a state from which the next one continues. What was committed stays, and what has
 //! arrived of a machine is kept. The chain itself tells which machines the open interval has copied.
 
+mod board;
 mod clock;
 mod control;
 mod daemon;
@@ -124,6 +125,7 @@ mod status;
 mod store;
 mod tell;
 
+pub use board::{ActivityStatus, ProgressBoard};
 pub use clock::{Clock, SystemClock};
 pub use control::RunnerHandle;
 pub use daemon::{Daemon, NameTaken, NotScheduled, Replaced};

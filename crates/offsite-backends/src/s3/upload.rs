@@ -19,8 +19,8 @@ use super::{claim, errors};
 
 /// The metadata that object_store calls [`WRITER`](super::bucket::WRITER).
 const WRITER_HEADER: &str = "x-amz-meta-offsite-writer";
-/// A copy within the store is a stream, as a part of this length is.
-const COPY_COUNTS_AS_BYTES: u64 = 64 << 10;
+/// Each part is a stream, however short it is. A copy within the store counts as a part of this length.
+const PART_COUNTS_AS_BYTES: u64 = 64 << 10;
 
 /// An upload under way. Dropped, it is ended by this process's next sweep, or by another's when it has shown no sign of
 /// life for long enough.
@@ -49,7 +49,7 @@ impl Upload {
         let (shared, number) = self.next_part().await?;
         let path = shared.bucket.path(&self.finishing.name)?;
         let Finishing { name, id, .. } = self.finishing.clone();
-        let bytes = payload.content_length() as u64;
+        let bytes = (payload.content_length() as u64).max(PART_COUNTS_AS_BYTES);
         let permit = shared.bucket.options.streams.begin(StreamDirection::Writing, bytes).await;
         self.tasks.spawn(async move {
             let part = shared.bucket.store.put_part(&path, &id, number, payload).await;
@@ -65,7 +65,7 @@ impl Upload {
         let (shared, number) = self.next_part().await?;
         let (Finishing { name, id, .. }, source) = (self.finishing.clone(), source.clone());
         // The store works by itself: how long it takes says nothing of the link, and no bytes are in memory.
-        let permit = shared.bucket.options.streams.begin(StreamDirection::Writing, COPY_COUNTS_AS_BYTES).await;
+        let permit = shared.bucket.options.streams.begin(StreamDirection::Writing, PART_COUNTS_AS_BYTES).await;
         self.tasks.spawn(async move {
             let part = shared.bucket.copy_part(&name, &id, number + 1, source.as_str(), range).await;
             drop(permit);

@@ -19,6 +19,8 @@ use crate::commands::{planned, transform_lines};
 use crate::config::Config;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
+use crate::json::events;
+use crate::progress::Lines;
 use crate::{json, place, print, progress, render, words};
 
 pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Failure> {
@@ -35,7 +37,7 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     let labels = labels(arguments)?;
     let repository = place::open(&arguments.repo, &config).await?;
     let stop = Stop::listen()?;
-    let ending = Arc::new(Ending::new(stop.clone(), progress::bars()));
+    let ending = Arc::new(Ending::new(stop.clone(), progress::shown(Lines::wanted(arguments.json && !arguments.dry_run))));
     let mut job = BackupJob::new(&repository, arguments.job.clone())
         .method(arguments.method.into())
         .progress(ending.clone())
@@ -62,7 +64,7 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     let backed_up = async { Ok(job.run(arguments.at.unwrap_or_else(place::now)).await?) };
     let report = ending.end(backed_up).await?;
     if arguments.json {
-        json::print(&json::backup(arguments.job.as_str(), &report))?;
+        events::print_report(json::backup(arguments.job.as_str(), &report))?;
     } else {
         print::text(summary(arguments.job.as_str(), &report));
     }

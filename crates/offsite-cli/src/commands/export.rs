@@ -11,19 +11,21 @@ use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
+use crate::json::events;
+use crate::progress::Lines;
 use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Failure> {
     let config = Config::load(config)?;
     let stop = Stop::listen()?;
+    let to = &arguments.to;
+    let is_piped = to.as_os_str() == "-";
     let repository = place::open_until(&arguments.repo, &config, &stop).await?;
     let point = place::point((arguments.at, arguments.point), &arguments.repo, &arguments.job, &config)?;
     let export = ExportJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job))
         .point(point)
         .machines(arguments.machines.clone())
-        .progress(progress::bars());
-    let to = &arguments.to;
-    let is_piped = to.as_os_str() == "-";
+        .progress(progress::shown(Lines::wanted(arguments.json && !arguments.dry_run).beside(is_piped)));
     if arguments.dry_run {
         let planned = async { Ok(if is_piped { export.plan().await? } else { export.plan_save(to).await? }) };
         let plan = stop.cut_off(planned, planned::NOTHING_WRITTEN).await?;
@@ -42,17 +44,12 @@ pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Fai
         let saved = async { Ok(export.save(to).await?) };
         stop.end(saved, &format!("{} is not written", to.display())).await?
     };
-    let text = if arguments.json {
-        format!("{}\n", json::text(&json::export(arguments.job.as_str(), &report))?)
-    } else {
-        let local = config.local_time(arguments.job.as_str());
-        summary(arguments.job.as_str(), &report, to, &local)
-    };
     // Standard output may be the export.
-    if is_piped {
-        print::message(text)
+    if arguments.json {
+        Lines::Output.beside(is_piped).print(&events::report(json::export(arguments.job.as_str(), &report)))?;
     } else {
-        print::text(text)
+        let text = summary(arguments.job.as_str(), &report, to, &config.local_time(arguments.job.as_str()));
+        if is_piped { print::message(text) } else { print::text(text) }
     }
     Ok(Status::Done)
 }

@@ -9,6 +9,8 @@ use crate::args::Import;
 use crate::commands::planned;
 use crate::config::Config;
 use crate::status::{Failure, Status};
+use crate::json::events;
+use crate::progress::Lines;
 use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Failure> {
@@ -22,7 +24,7 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
     }
     let repository = place::open(&arguments.repo, &config).await?;
     let import =
-        ImportJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job)).progress(progress::bars());
+        ImportJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job)).progress(progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)));
     if arguments.dry_run {
         let plan = import.plan(open(from)?, place::now()).await.map_err(|error| named(from, error))?;
         if arguments.json {
@@ -39,7 +41,7 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
         import.run(open(from)?, place::now()).await.map_err(|error| named(from, error))?
     };
     if arguments.json {
-        json::print(&json::import(arguments.job.as_str(), &report))?;
+        events::print_report(json::import(arguments.job.as_str(), &report))?;
         return Ok(Status::Done);
     }
     let machines: Vec<String> = report.machines.iter().map(ToString::to_string).collect();

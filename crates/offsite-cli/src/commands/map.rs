@@ -11,6 +11,8 @@ use crate::commands::planned;
 use crate::config::Config;
 use crate::error_text::chain_of;
 use crate::status::{Failure, Status};
+use crate::json::events;
+use crate::progress::Lines;
 use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failure> {
@@ -18,7 +20,7 @@ pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failur
     let repository = place::open(&arguments.repo, &config).await?;
     let (seed, seed_job) = seed(&arguments.seed).await?;
     let map = MapSeed::new(&repository, config.folder_of(&arguments.repo, &arguments.job), &seed, seed_job.clone())?
-        .progress(progress::bars());
+        .progress(progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)));
     if arguments.dry_run {
         let plan = map.plan(place::now()).await?;
         if arguments.json {
@@ -31,7 +33,7 @@ pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failur
     }
     let report = map.run(place::now()).await?;
     if arguments.json {
-        json::print(&json::map(arguments.job.as_str(), seed_job.as_str(), &report))?;
+        events::print_report(json::map(arguments.job.as_str(), seed_job.as_str(), &report))?;
         return Ok(Status::Done);
     }
     print::line(format_args!(

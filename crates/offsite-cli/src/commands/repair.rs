@@ -10,6 +10,8 @@ use crate::args::Repair;
 use crate::config::Config;
 use crate::state::Verified;
 use crate::status::{Failure, Status};
+use crate::json::events;
+use crate::progress::Lines;
 use crate::{clock, json, place, print, progress, render, words};
 
 pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Failure> {
@@ -29,12 +31,12 @@ pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Fai
     }
     let repair = RepairJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job))
         .discard(arguments.discard)
-        .progress(progress::bars());
+        .progress(progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)));
     let report = if arguments.dry_run { repair.plan().await? } else { repair.run().await? };
     if arguments.json {
         let mut value = json::repair(arguments.job.as_str(), &report);
         value["new_marker"] = has_new_marker.into();
-        json::print(&value)?;
+        if arguments.dry_run { json::print(&value)? } else { events::print_report(value)? }
     } else {
         let local = config.local_time(arguments.job.as_str());
         print::text(local.text(&summary(arguments, &report)));

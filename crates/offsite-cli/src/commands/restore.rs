@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
+use crate::json::events;
+use crate::progress::Lines;
 use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Failure> {
@@ -27,7 +29,7 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
             .overwrite(arguments.overwrite)
             .salvage(arguments.salvage)
             .format(arguments.format.into())
-            .progress(progress::bars());
+            .progress(progress::shown(Lines::wanted(arguments.json && !arguments.dry_run).beside(is_piped)));
     let restore = arguments.disk.iter().fold(restore, RestoreJob::disk);
     if arguments.dry_run {
         return plan(arguments, &restore, &config, &stop).await;
@@ -39,16 +41,12 @@ pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Fa
         })
     };
     let report = stop.end(restored, &stopped(arguments)).await?;
-    let text = if arguments.json {
-        format!("{}\n", json::text(&json::restore(arguments.machine.as_str(), &report))?)
-    } else {
-        summary(arguments.machine.as_str(), &report, &config.local_time(arguments.job.as_str()))
-    };
     // Standard output may be the disk.
-    if is_piped {
-        print::message(text);
+    if arguments.json {
+        Lines::Output.beside(is_piped).print(&events::report(json::restore(arguments.machine.as_str(), &report)))?;
     } else {
-        print::text(text);
+        let text = summary(arguments.machine.as_str(), &report, &config.local_time(arguments.job.as_str()));
+        if is_piped { print::message(text) } else { print::text(text) }
     }
     let is_whole = report.disks.iter().all(|disk| disk.lost.is_empty());
     Ok(if is_whole { Status::Done } else { Status::Warnings })

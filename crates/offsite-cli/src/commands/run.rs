@@ -20,6 +20,8 @@ use crate::local_time::LocalTime;
 use crate::media::{Seen, View};
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
+use crate::json::events;
+use crate::progress::Lines;
 use crate::{clock, json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Run, path: &Path) -> Result<Status, Failure> {
@@ -75,7 +77,7 @@ impl host::Listener for Around {
 impl<'a> One<'a> {
     fn new(name: JobName, config: &Arc<Config>, clock: &Arc<dyn Clock>, arguments: &'a Run) -> Self {
         let around = Arc::new(Around { job: name.clone(), ejected: Mutex::default() });
-        let mut host = Host::new(name, config.clone(), clock.clone(), progress::bars(), around.clone());
+        let mut host = Host::new(name, config.clone(), clock.clone(), progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)), around.clone());
         host.apply_changes_at_once = arguments.apply_policy;
         host.trusts_clock = arguments.trust_clock;
         host.adopts = arguments.adopt;
@@ -167,7 +169,7 @@ impl<'a> One<'a> {
     fn tell(&self, report: &CopyRun) -> Result<Status, Failure> {
         let local = self.local();
         if self.arguments.json {
-            json::print(&json::interval(report))?;
+            events::print_report(json::interval(report))?;
         } else if report.status() != RunStatus::Failed || !report.syncs.is_empty() || report.transform.is_some() {
             print::text(local.text(&summary(report)));
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use check::Check;
 use offsite::model::{MachineName, Timestamp};
-use offsite::runner::{DaemonStatus, FolderStore, JobStatus, Overdue, Wait};
+use offsite::runner::{ActivityStatus, DaemonStatus, FolderStore, JobStatus, Overdue, Wait};
 use offsite::schedule::Span;
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use crate::args::Status as Arguments;
 use crate::commands::UNREADABLE;
 use crate::config::{self, Config};
 use crate::error_text::{chain_of, one_line};
+use crate::json::events;
 use crate::local_time::LocalTime;
 use crate::mail::{Outbox, Unsent};
 use crate::state::{LastResult, Verified};
@@ -43,6 +44,29 @@ struct Found {
     unsent: Vec<Unsent>,
     /// The reasons why something is missing.
     warnings: Vec<String>,
+}
+
+/// Returns how far an activity is, in words.
+fn doing(activity: &ActivityStatus) -> String {
+    let mut text = format!("{}, {}", activity.task.word(), activity.step.word());
+    if let Some(machine) = &activity.machine {
+        text.push_str(&format!(" of {machine}"));
+    }
+    if let Some(disk) = activity.disk {
+        text.push_str(&format!(", disk {}", disk.0));
+    }
+    let (done, total) = (render::bytes(activity.done_bytes), render::bytes(activity.total_bytes));
+    text.push_str(&format!(": {done} of {total}"));
+    if let Some(rate) = activity.bytes_per_sec {
+        text.push_str(&format!(", {}/s", render::bytes(rate)));
+    }
+    if let Some(left) = activity.left() {
+        text.push_str(&format!(", about {} left", render::duration(left)));
+    }
+    if let Some(wait) = &activity.waits_for {
+        text.push_str(&format!("; {wait}"));
+    }
+    text
 }
 
 /// What is known of a job.
@@ -148,6 +172,7 @@ impl Found {
                 "late_minutes": self.late_minutes(job),
                 "next_wake": status.and_then(|status| status.next).map(|next| next.to_string()),
                 "transferred_bytes": status.map(|status| status.transferred_bytes),
+                "activity": status.and_then(|status| status.activity.as_ref()).map(events::activity),
                 "last": last.as_ref().map(|last| &last.report),
                 "last_failure": status.and_then(|status| status.failure.as_ref()).map(|failure| json!({
                     "at": failure.at.to_string(),
@@ -253,6 +278,9 @@ impl Found {
             if let Some(next) = status.next {
                 let late = self.late_minutes(job).map(|minutes| format!(": {}", late_words(minutes)));
                 lines.push(("next", format!("{next}{}", late.unwrap_or_default())));
+            }
+            if let Some(activity) = &status.activity {
+                lines.push(("doing", doing(activity)));
             }
             lines.push(("read", format!("{} in this interval", render::bytes(status.transferred_bytes))));
         }
@@ -381,6 +409,7 @@ mod tests {
             is_window_open: true,
             next,
             transferred_bytes: 0,
+            activity: None,
             newest: BTreeMap::new(),
             max_age: None,
             last: None,

@@ -14,6 +14,8 @@ use crate::host::{self, Host};
 use crate::local_time::LocalTime;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
+use crate::json::events;
+use crate::progress::Lines;
 use crate::{clock, json, print, progress, words};
 
 pub(crate) async fn run(arguments: &Transform, path: &Path) -> Result<Status, Failure> {
@@ -48,13 +50,13 @@ impl host::Listener for Around {
 async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) -> Result<Status, Failure> {
     let clock = clock::clock_at(arguments.now)?;
     let around = Arc::new(Around::default());
-    let mut host = Host::new(name.clone(), config.clone(), clock.clone(), progress::bars(), around.clone());
+    let mut host = Host::new(name.clone(), config.clone(), clock.clone(), progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)), around.clone());
     host.apply_changes_at_once = arguments.apply_policy;
     host.trusts_clock = arguments.trust_clock;
     let (target, medium) = host.target().await?;
     let (transforms, untold) = host.transforms(medium.as_ref()).await?;
     let notes: Vec<String> = untold.iter().map(words::unseen).collect();
-    let job = TransformJob::new(&target, host.folder()?).transforms(transforms).progress(progress::bars());
+    let job = TransformJob::new(&target, host.folder()?).transforms(transforms).progress(progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)));
     let status = if notes.is_empty() { Status::Done } else { Status::Warnings };
     if arguments.dry_run {
         let planned = job.plan(clock.now()).await?;
@@ -73,7 +75,7 @@ async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) 
     let report = job.run(clock.now()).await?;
     if arguments.json {
         let transform = json::transform(&report);
-        json::print(&json!({ "job": name.as_str(), "transform": transform, "notes": notes }))?;
+        events::print_report(json!({ "job": name.as_str(), "transform": transform, "notes": notes }))?;
     } else {
         told(name, transform_lines(&report), &notes, &config.local_time(name.as_str()));
     }

@@ -11,6 +11,8 @@ use crate::config::Config;
 use crate::signals::Stop;
 use crate::state::Verified;
 use crate::status::{Failure, Status};
+use crate::json::events;
+use crate::progress::Lines;
 use crate::{clock, json, place, print, progress, render, words};
 
 pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Failure> {
@@ -19,7 +21,7 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
     let repository = place::open_until(&arguments.repo, &config, &stop).await?;
     let (jobs, mut status) = jobs(&repository, &arguments.repo, arguments.job.as_deref(), &config).await?;
     for job in jobs {
-        let verify = VerifyJob::new(&repository, job.clone()).read_data(arguments.read_data).progress(progress::bars());
+        let verify = VerifyJob::new(&repository, job.clone()).read_data(arguments.read_data).progress(progress::shown(Lines::wanted(arguments.json)));
         let verify = match arguments.budget_mib {
             Some(mib) => verify.budget_bytes(mib.get().saturating_mul(1 << 20)),
             None => verify,
@@ -30,7 +32,7 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
             Err(Failure::Failed(why)) if arguments.job.is_none() => {
                 let failure = Failure::Failed(why);
                 if arguments.json {
-                    json::print(&json!({ "job": job.as_str(), "failure": failure.text() }))?;
+                    events::print_report(json!({ "job": job.as_str(), "failure": failure.text() }))?;
                 }
                 status = status.and(failed(&job, &failure));
                 continue;
@@ -38,7 +40,7 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
             Err(failure) => return Err(failure),
         };
         if arguments.json {
-            json::print(&json::verify(job.as_str(), &report))?;
+            events::print_report(json::verify(job.as_str(), &report))?;
         } else {
             let has_read = arguments.read_data || arguments.budget_mib.is_some();
             print::text(config.local_time(job.as_str()).text(&summary(

@@ -192,7 +192,26 @@ impl Ran {
     /// The one line of JSON that was printed.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self}"))
+        let parsed = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self}"));
+            line
+        };
+        let is_result = |line: &Value| line.get("event").is_none_or(|event| event == "report");
+        let mut results = self.out.lines().map(parsed).filter(is_result);
+        let mut result = results.next().unwrap_or_else(|| panic!("no result: {self}"));
+        assert!(results.next().is_none(), "several results: {self}");
+        result.as_object_mut().and_then(|result| result.remove("event"));
+        result
+    }
+
+    /// The lines that tell how the command got on, with the report, and what each is about.
+    #[track_caller]
+    pub fn events(&self) -> Vec<(String, Value)> {
+        let event = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self}"));
+            (line["event"].as_str().unwrap_or_else(|| panic!("no event: {self}")).to_owned(), line)
+        };
+        self.out.lines().map(event).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use offsite_core::phase::Settings;
 use offsite_core::schedule::{Interval, Window};
 
+use super::board::ProgressBoard;
 use super::event::RunnerEvents;
 use super::failure::{Failure, OpenFailure};
 use super::report::RunReport;
@@ -125,6 +126,7 @@ pub struct ScheduledJob {
     pub(super) max_age: Option<Duration>,
     pub(super) revision: Option<String>,
     pub(super) renamed_from: Option<JobName>,
+    pub(super) board: Option<Arc<ProgressBoard>>,
 }
 
 impl ScheduledJob {
@@ -172,7 +174,16 @@ impl ScheduledJob {
 
     fn new(repository: String, job: JobName, work: Work) -> Self {
         let subject = Subject { repository, job };
-        Self { subject, work, activities: Vec::new(), events: None, max_age: None, revision: None, renamed_from: None }
+        Self {
+            subject,
+            work,
+            activities: Vec::new(),
+            events: None,
+            max_age: None,
+            revision: None,
+            renamed_from: None,
+            board: None,
+        }
     }
 
     /// Adds an activity after each interval.
@@ -209,6 +220,15 @@ impl ScheduledJob {
     #[must_use]
     pub fn revision(mut self, revision: impl Into<String>) -> Self {
         self.revision = Some(revision.into());
+        self
+    }
+
+    /// Sets the board that tells how far the job's present activity is.
+    ///
+    /// It must be the listener of the jobs that [`OpenJob`] opens. The status of the job shows what it says, about once a second.
+    #[must_use]
+    pub fn board(mut self, board: Arc<ProgressBoard>) -> Self {
+        self.board = Some(board);
         self
     }
 

@@ -90,11 +90,15 @@ impl JobRunner {
             let mut stop: Stop<'a> = setup.control.stop_after(stop);
             setup.teller.tell(RunnerEvent::Started);
             setup.teller.show().await;
-            let (report, setup) = match work {
-                Work::Copy(settings, open) => drive::run(setup, settings, open, &mut stop).await,
-                Work::Backup(timing, open) => (recur::run(&setup, timing, open, &mut stop).await, setup),
-                Work::Verify(timing, open) => (recur::run(&setup, timing, open, &mut stop).await, setup),
+            let teller = setup.teller.clone();
+            let work = async {
+                match work {
+                    Work::Copy(settings, open) => drive::run(setup, settings, open, &mut stop).await,
+                    Work::Backup(timing, open) => (recur::run(&setup, timing, open, &mut stop).await, setup),
+                    Work::Verify(timing, open) => (recur::run(&setup, timing, open, &mut stop).await, setup),
+                }
             };
+            let (report, setup) = teller.showing_progress(work).await;
             setup.teller.tell(RunnerEvent::Stopped { report: report.as_ref() });
             setup.teller.show().await;
             setup.control.ended(report.as_ref());
@@ -138,12 +142,13 @@ impl JobRunner {
     fn set_up(self) -> (Setup, RunnerHandle, Work) {
         let Self { job, clock, events, store, slots } = self;
         let (window, kind) = (job.window().clone(), job.kind());
-        let ScheduledJob { subject, work, activities, events: own, max_age, .. } = job;
+        let ScheduledJob { subject, work, activities, events: own, max_age, board, .. } = job;
         let mut status = JobStatus::new(subject, kind);
         status.max_age = max_age;
         let status = Arc::new(Mutex::new(status));
         let (control, handle) = Control::new(status.clone(), window.clone(), clock.clone());
-        let teller = Arc::new(Teller::new(own.unwrap_or(events), store, clock.clone(), status, window));
+        let teller = Teller::new(own.unwrap_or(events), store, clock.clone(), status, window).board(board);
+        let teller = Arc::new(teller);
         (Setup { teller, clock, slots, activities, max_age, control }, handle, work)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use offsite_core::schedule::Span;
 use offsite_core::{MachineName, Sequence, Timestamp, phase};
 
+use super::board::ActivityStatus;
 use super::report::{Overdue, RunStatus};
 use crate::JobName;
 
@@ -197,6 +198,8 @@ pub struct JobStatus {
     pub newest: BTreeMap<MachineName, Option<Timestamp>>,
     /// The age from which a copy is overdue. `None` means that no machine is overdue.
     pub max_age: Option<Duration>,
+    /// How far the present activity is. `None` if none runs, or if the schedule has no board.
+    pub activity: Option<ActivityStatus>,
     /// How the last interval ended. `None` if none has ended yet.
     pub last: Option<LastEnd>,
     /// The last failure, until an interval succeeds.
@@ -217,6 +220,7 @@ impl JobStatus {
             transferred_bytes: 0,
             newest: BTreeMap::new(),
             max_age: None,
+            activity: None,
             last: None,
             failure: None,
         }

@@ -1,12 +1,15 @@
 //! What a runner reports and remembers: events, status and memory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use offsite_core::schedule::Window;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use super::board::ProgressBoard;
 use super::clock::Clock;
 use super::event::{RunnerEvent, RunnerEvents};
 use super::job::Activity;
@@ -26,6 +29,7 @@ pub(super) struct Teller {
     store: Arc<dyn Store>,
     status: Arc<Mutex<JobStatus>>,
     window: Window,
+    board: Option<Arc<ProgressBoard>>,
     shown: Mutex<Option<(Instant, JobStatus)>>,
     is_store_broken: AtomicBool,
 }
@@ -40,7 +44,28 @@ impl Teller {
     ) -> Self {
         let subject = lock(&status).subject.clone();
         let (shown, is_store_broken) = (Mutex::default(), AtomicBool::new(false));
-        Self { subject, clock, events, store, status, window, shown, is_store_broken }
+        Self { subject, clock, events, store, status, window, board: None, shown, is_store_broken }
+    }
+
+    /// Sets the board that tells how far the present activity is.
+    pub(super) fn board(self, board: Option<Arc<ProgressBoard>>) -> Self {
+        Self { board, ..self }
+    }
+
+    /// Does `work`, and shows meanwhile how far it is.
+    pub(super) async fn showing_progress<T>(&self, work: impl Future<Output = T> + Send) -> T {
+        let Some(board) = &self.board else { return work.await };
+        let show = async {
+            loop {
+                board.changed().await;
+                self.show().await;
+                sleep(PROGRESS_EVERY).await;
+            }
+        };
+        match select(pin!(work), pin!(show)).await {
+            Either::Left((done, _)) => done,
+            Either::Right((never, _)) => never,
+        }
     }
 
     pub(super) fn tell(&self, event: RunnerEvent<'_>) {
@@ -85,6 +110,7 @@ impl Teller {
     pub(super) async fn show(&self) {
         let mut status = lock(&self.status).clone();
         status.is_window_open = self.window.is_open(self.clock.now());
+        status.activity = self.board.as_ref().and_then(|board| board.activity());
         if lock(&self.shown).as_ref().is_some_and(|(_, shown)| *shown == status) {
             return;
         }

@@ -5,17 +5,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use offsite_core::{MachineName, Sequence, Timestamp};
+use offsite_core::{DiskNumber, MachineName, Sequence, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Holder;
 use super::record::IntervalRecord;
-use crate::JobName;
+use crate::runner::board::ActivityStatus;
+use crate::{JobName, Step, Task};
 use crate::runner::report::RunStatus;
 use crate::runner::status::{JobStatus, LastEnd, LastFailure, Phase, Subject, Wait, WorkKind};
 
 /// The version that is written. Files of other versions are refused.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// A daemon and its jobs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,8 +43,23 @@ pub(super) struct JobRecord {
     transferred_bytes: u64,
     newest: BTreeMap<String, Option<String>>,
     max_age_secs: Option<u64>,
+    activity: Option<ActivityRecord>,
     last: Option<EndRecord>,
     failure: Option<FailureRecord>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ActivityRecord {
+    operation: String,
+    step: String,
+    job: String,
+    machine: Option<String>,
+    disk: Option<u16>,
+    done_bytes: u64,
+    total_bytes: u64,
+    since: String,
+    bytes_per_sec: Option<u64>,
+    waits_for: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -76,6 +92,7 @@ impl From<&JobStatus> for JobRecord {
             transferred_bytes: status.transferred_bytes,
             newest: newest.collect(),
             max_age_secs: status.max_age.map(|max_age| max_age.as_secs()),
+            activity: status.activity.as_ref().map(Into::into),
             last: status.last.as_ref().map(|last| EndRecord {
                 at: last.at.to_string(),
                 result: last.status.word().to_owned(),
@@ -88,6 +105,45 @@ impl From<&JobStatus> for JobRecord {
                 is_retried: failure.is_retryable,
             }),
         }
+    }
+}
+
+impl From<&ActivityStatus> for ActivityRecord {
+    fn from(activity: &ActivityStatus) -> Self {
+        Self {
+            operation: activity.task.word().to_owned(),
+            step: activity.step.word().to_owned(),
+            job: activity.job.to_string(),
+            machine: activity.machine.as_ref().map(ToString::to_string),
+            disk: activity.disk.map(|disk| disk.0),
+            done_bytes: activity.done_bytes,
+            total_bytes: activity.total_bytes,
+            since: activity.since.to_string(),
+            bytes_per_sec: activity.bytes_per_sec,
+            waits_for: activity.waits_for.clone(),
+        }
+    }
+}
+
+impl ActivityRecord {
+    /// The activity. `None` if the record is not what was written.
+    fn activity(&self) -> Option<ActivityStatus> {
+        let task = Task::ALL.into_iter().find(|task| task.word() == self.operation)?;
+        let step = Step::ALL.into_iter().find(|step| step.word() == self.step)?;
+        let since = Timestamp::parse(&self.since).ok()?;
+        let activity = ActivityStatus::new(task, step, JobName::new(&self.job).ok()?, self.total_bytes, since);
+        let machine = match &self.machine {
+            Some(machine) => Some(MachineName::new(machine).ok()?),
+            None => None,
+        };
+        Some(ActivityStatus {
+            machine,
+            disk: self.disk.map(DiskNumber),
+            done_bytes: self.done_bytes,
+            bytes_per_sec: self.bytes_per_sec,
+            waits_for: self.waits_for.clone(),
+            ..activity
+        })
     }
 }
 
@@ -118,6 +174,10 @@ impl JobRecord {
                 Some(LastFailure { at: time(at)?, why: why.clone(), is_retryable: *is_retried })
             }
         };
+        let activity = match &self.activity {
+            None => None,
+            Some(activity) => Some(activity.activity()?),
+        };
         let interval = match &self.interval {
             None => None,
             Some(interval) => Some(interval.span()?),
@@ -134,6 +194,7 @@ impl JobRecord {
             transferred_bytes: self.transferred_bytes,
             newest: newest.collect::<Option<_>>()?,
             max_age: self.max_age_secs.map(Duration::from_secs),
+            activity,
             last,
             failure,
         })
@@ -167,6 +228,14 @@ mod tests {
                     (MachineName::new("web01").unwrap(), None),
                 ]),
                 max_age: Some(Duration::from_secs(93_600)),
+                activity: Some(ActivityStatus {
+                    machine: Some(MachineName::new("db01").unwrap()),
+                    disk: Some(DiskNumber(3)),
+                    done_bytes: 7,
+                    bytes_per_sec: Some(2),
+                    waits_for: Some("a backup".to_owned()),
+                    ..ActivityStatus::new(Task::MakeFull, Step::Zero, JobName::new("nightly").unwrap(), u64::MAX, time)
+                }),
                 last: Some(LastEnd {
                     at: time,
                     status: RunStatus::Failed,

@@ -6,6 +6,8 @@ mod support;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use offsite_cli::workload::Disk;
 use support::golden::Transcript;
 use support::{COPY_JOB, Offsite, day};
@@ -203,9 +205,9 @@ fn chains_that_are_carried_in_the_words_of_the_command() {
     transcript.compare(&offsite, "carrying.txt");
 }
 
-/// With `--json` each command prints one line of JSON and nothing else.
+/// With `--json` each command prints lines of JSON and nothing else. The last one is the result.
 #[test]
-fn json_is_one_line() {
+fn json_is_lines() {
     let offsite = Offsite::with_copy_job();
     Machines::new(&offsite);
     let now = day(0);
@@ -221,9 +223,51 @@ fn json_is_one_line() {
     ];
     for command in commands {
         let ran = offsite.ok(command.iter().copied().chain(["--json"]));
-        assert_eq!(ran.out.lines().count(), 1, "{ran}");
         assert!(ran.json().is_object(), "{ran}");
+        let has_work = matches!(command[0], "backup" | "restore" | "verify") || command[..2] == ["run", "--now"];
+        if !has_work {
+            assert_eq!(ran.out.lines().count(), 1, "{ran}");
+            continue;
+        }
+        let events = ran.events();
+        let (last, told) = events.split_last().unwrap();
+        assert_eq!(last.0, "report", "{ran}");
+        assert!(!told.is_empty(), "{ran}");
+        let mut present: Option<&Value> = None;
+        for (event, line) in told {
+            offsite::model::Timestamp::parse(line["time"].as_str().unwrap()).unwrap();
+            let (done, total) = (line["done_bytes"].as_u64().unwrap(), line["total_bytes"].as_u64().unwrap());
+            match (event.as_str(), present.take()) {
+                ("begin", None) => {
+                    assert_eq!(done, 0, "{ran}");
+                    present = Some(line);
+                }
+                ("advance", Some(begun)) => present = Some(begun),
+                ("end", Some(begun)) => {
+                    assert_eq!(done, total, "{ran}");
+                    for field in ["operation", "step", "job", "since", "total_bytes"] {
+                        assert_eq!(line[field], begun[field], "{field}: {ran}");
+                    }
+                }
+                other => panic!("{other:?}: {ran}"),
+            }
+        }
+        assert!(present.is_none(), "what begins ends: {ran}");
     }
+}
+
+/// A reader that has seen enough ends nothing: the copy is made.
+#[test]
+fn a_closed_pipe_stops_no_run() {
+    let offsite = Offsite::with_copy_job();
+    Machines::new(&offsite);
+    let now = day(0);
+    offsite.ok([&BACKUP[..], &["--at", &now]].concat());
+    let mut child = offsite.command(["run", "--json", "--now", &now]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(offsite.json(["points", "second"])["points"].as_array().unwrap().len(), 1);
 }
 
 /// Times in words are those of the job's zone; the machines' are in UTC.

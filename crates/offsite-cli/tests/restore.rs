@@ -47,7 +47,9 @@ fn a_disk_is_streamed_to_standard_output() {
     let output = command.output().unwrap();
     assert!(output.status.success());
     assert_equal_bytes(&output.stdout, &fs::read(offsite.path("data.img")).unwrap(), "disk 1");
-    let report: Value = serde_json::from_slice(&output.stderr).unwrap();
+    let last = output.stderr.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
+    let report: Value = serde_json::from_slice(last).unwrap();
+    assert_eq!(report["event"], "report");
     assert_eq!(report["disks"][0]["disk"], 1);
     assert_eq!(report["disks"][0]["path"], json!(null));
     let mut command = offsite.command(RESTORE.into_iter().chain(["--disk", "1", "--to", "-"]));

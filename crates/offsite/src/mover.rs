@@ -43,6 +43,7 @@ mod stream;
 mod tests;
 mod transfer;
 
+pub(crate) use ahead::GivesWay;
 pub(crate) use around::Lost;
 pub(crate) use clone::clone_frames;
 pub(crate) use codec::DEFAULT_LEVEL;

@@ -24,7 +24,7 @@ pub trait Progress: Send + Sync {
         let _ = activity;
     }
 
-    /// Nothing moves, as the operation waits.
+    /// Nothing moves, as the operation waits; or it moves slowly, as it gives way.
     fn wait(&self, wait: &Wait<'_>) {
         let _ = wait;
     }
@@ -100,7 +100,7 @@ pub enum Step {
     Search,
 }
 
-/// What an operation waits for.
+/// What an operation waits for, or gives way to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wait<'a> {
@@ -113,6 +113,13 @@ pub enum Wait<'a> {
         holder: &'a str,
         /// How long a sign of life is waited for.
         at_most: Duration,
+    },
+    /// A backup is at work in a folder that a copy reads. The copy goes on with one request at a time.
+    Backup {
+        /// The job of the backup.
+        job: &'a JobName,
+        /// Who makes it.
+        holder: &'a str,
     },
     /// Readers hold what is to be released, and cannot be asked whether they live. The pins of those that give no sign of life are removed.
     Readers {
@@ -196,6 +203,9 @@ impl fmt::Display for Wait<'_> {
                 "job {job} was held by a run on another host, or before a restart; waiting up to {} s for a sign of its life",
                 at_most.as_secs()
             ),
+            Self::Backup { job, holder } => {
+                write!(formatter, "a backup of job {job} is at work ({holder}); the copy reads one request at a time until it ends")
+            }
             Self::Readers { job, at_most, .. } => write!(
                 formatter,
                 "a reader of job {job} on another host, before a restart, or with a pin that cannot be read holds what is to be released; \

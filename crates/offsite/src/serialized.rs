@@ -104,6 +104,7 @@ fn sync() -> SyncReport {
         joined: true,
         machines: vec![copied()],
         tally: tally(),
+        gave_way: Duration::from_secs(90),
     }
 }
 
@@ -358,6 +359,7 @@ fn status() -> JobStatus {
         is_window_open: false,
         next: Some(time(60)),
         transferred_bytes: 4096,
+        activity: Some(ActivityStatus::new(crate::Task::Copy, crate::Step::Transfer, job(), 4096, time(0))),
         newest: BTreeMap::from([(machine(), None)]),
         max_age: Some(Duration::from_secs(93_600)),
         last: Some(LastEnd {

@@ -38,6 +38,7 @@ pub(crate) fn wait(wait: &Wait<'_>, now: Timestamp) -> Value {
     let (job, kind, at_most) = match wait {
         Wait::Lease { job, at_most, .. } => (Some(job), "lease", Some(at_most)),
         Wait::Readers { job, at_most, .. } => (Some(job), "readers", Some(at_most)),
+        Wait::Backup { job, .. } => (Some(job), "backup", None),
         _ => (None, "other", None),
     };
     json!({

@@ -94,6 +94,7 @@ pub(crate) fn sync(sync: &SyncReport) -> Value {
         "kind": if sync.full { "full" } else { "increment" },
         "machines": machines,
         "io": tally(&sync.tally),
+        "gave_way_secs": sync.gave_way.as_secs(),
     })
 }
 

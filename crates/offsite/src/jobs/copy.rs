@@ -3,6 +3,7 @@
 mod dry_run;
 mod guard;
 mod offer;
+mod precedence;
 mod request;
 mod selection;
 mod source;

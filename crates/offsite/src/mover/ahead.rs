@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, select};
 use futures::{Stream, StreamExt};
 use offsite_core::plan::Batch;
 use offsite_repository::Repository;
@@ -22,19 +22,25 @@ static ROOM: Semaphore = Semaphore::const_new((AHEAD_BYTES_MAX / UNIT_BYTES) as 
 ///
 /// It asks for as many batches as the repositories that it reads can have under way, while there is room in memory. Its first batch
 /// needs no room. So a way whose reader stands still holds up no other.
-pub(super) struct Ahead {
+pub(super) struct Ahead<'g> {
     at_once: usize,
+    precedence: Option<&'g dyn GivesWay>,
     /// The batches that were asked for and not taken yet.
     asked: AtomicUsize,
     none_asked: Notify,
 }
 
-impl Ahead {
+impl<'g> Ahead<'g> {
     /// Of a way that reads from these folders.
     pub(super) fn of(sources: &[FrameSource]) -> Self {
         let streams = |source: &FrameSource| source.repository.backend().limits().streams_max;
         let at_once = sources.iter().map(|source| streams(source).unwrap_or(IN_FLIGHT)).max().unwrap_or(IN_FLIGHT);
-        Self { at_once: at_once.max(1), asked: AtomicUsize::new(0), none_asked: Notify::new() }
+        Self { at_once: at_once.max(1), precedence: None, asked: AtomicUsize::new(0), none_asked: Notify::new() }
+    }
+
+    /// It asks for one batch at a time while it is to give way.
+    pub(super) fn giving_way(self, precedence: &'g dyn GivesWay) -> Self {
+        Self { precedence: Some(precedence), ..self }
     }
 
     /// Reads batches, several at once, and returns the answers in the order of the batches.
@@ -84,6 +90,13 @@ impl Ahead {
 
     async fn room(&self, bytes: u64) -> Room<'_> {
         let units = u32::try_from(bytes.min(AHEAD_BYTES_MAX).div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        if let Some(precedence) = self.precedence
+            && precedence.gives_way().await
+        {
+            while self.asked.load(Ordering::Relaxed) > 0 {
+                self.none_asked.notified().await;
+            }
+        }
         let held = loop {
             if self.asked.load(Ordering::Relaxed) == 0 {
                 break ROOM.try_acquire_many(units).ok();
@@ -100,7 +113,7 @@ impl Ahead {
 
 /// The room of a batch, until it is taken.
 struct Room<'a> {
-    ahead: &'a Ahead,
+    ahead: &'a Ahead<'a>,
     _held: Option<SemaphorePermit<'static>>,
 }
 
@@ -110,6 +123,12 @@ impl Drop for Room<'_> {
             self.ahead.none_asked.notify_one();
         }
     }
+}
+
+/// Who says whether a way is to ask for one batch at a time, as somebody else needs the place more.
+pub(crate) trait GivesWay: Send + Sync {
+    /// Returns `true` if it is to.
+    fn gives_way(&self) -> BoxFuture<'_, bool>;
 }
 
 /// What takes room in memory.
@@ -136,13 +155,21 @@ mod tests {
 
     use super::*;
 
-    fn ahead(at_once: usize) -> Ahead {
-        Ahead { at_once, asked: AtomicUsize::new(0), none_asked: Notify::new() }
+    fn ahead(at_once: usize) -> Ahead<'static> {
+        Ahead { at_once, precedence: None, asked: AtomicUsize::new(0), none_asked: Notify::new() }
     }
 
     fn batches(count: u64, bytes: u64) -> impl Stream<Item = Batch> + Send {
         let batch = move |number: u64| Batch { file: ObjectId::new(1, 1), range: number * bytes..(number + 1) * bytes, items: 0..1 };
         stream::iter((0..count).map(batch))
+    }
+
+    struct Always;
+
+    impl GivesWay for Always {
+        fn gives_way(&self) -> BoxFuture<'_, bool> {
+            Box::pin(std::future::ready(true))
+        }
     }
 
     /// One test for all, as the room is that of the process.
@@ -160,6 +187,15 @@ mod tests {
         assert_eq!(asked.swap(0, Ordering::Relaxed), 3);
         drop(stream);
         assert_eq!(few.asked.load(Ordering::Relaxed), 0, "what is dropped gives its room back");
+        // One at a time, for whoever is to give way.
+        let polite = few.giving_way(&Always);
+        let mut stream = Box::pin(polite.ordered(batches(10, 1), read));
+        for taken in 1..10 {
+            assert_eq!(stream.next().await, Some(taken - 1));
+            assert_eq!(asked.load(Ordering::Relaxed) as u64, taken, "the next is asked for when this one was taken");
+        }
+        drop(stream);
+        asked.store(0, Ordering::Relaxed);
         // Large ones: as many as there is room for. This reader stands still then.
         let still = ahead(64);
         let mut standing = Box::pin(still.ordered(batches(100, 4 << 20), read));

@@ -12,7 +12,7 @@ use offsite_core::plan::{Batch, Move, Placement, Placer, Plan, move_batches};
 use offsite_core::{MachineName, ObjectId};
 use offsite_repository::ErrorKind;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, GivesWay};
 use super::codec::{Sealed, open_frame};
 use super::output::Output;
 use super::transfer::{no_source, source_of};
@@ -53,15 +53,17 @@ pub(crate) enum Ending {
 
 /// Copies the blocks of a plan. Each is read once, checked as it was stored, and written once.
 ///
-/// The written blocks are durable when it returns. If it fails, the error is one of the target, and nothing was written.
+/// It reads one batch at a time while `precedence` says so. The written blocks are durable when it returns. If it fails, the error is one
+/// of the target, and nothing was written.
 pub(crate) async fn copy(
     plan: &Plan,
     sources: &[FrameSource],
     placement: Placement,
     mut output: Output<'_>,
     progress: Teller<'_>,
+    precedence: &dyn GivesWay,
 ) -> Result<Copied> {
-    match carry(plan, sources, placement, &mut output, progress).await {
+    match carry(plan, sources, placement, &mut output, progress, precedence).await {
         Ok(copied) => output.finish().await.map(|()| copied),
         Err(error) => {
             output.abort().await;
@@ -76,6 +78,7 @@ async fn carry(
     placement: Placement,
     output: &mut Output<'_>,
     progress: Teller<'_>,
+    precedence: &dyn GivesWay,
 ) -> Result<Copied> {
     let moves = &plan.moves;
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
@@ -98,7 +101,7 @@ async fn carry(
             None => vec![(Err(no_source()), batch)],
         }
     };
-    let ahead = Ahead::of(sources);
+    let ahead = Ahead::of(sources).giving_way(precedence);
     let mut reads = ahead.ordered(passed, read_from).boxed();
     // If frames are left out, those after them move up. They need no more files than were planned.
     let mut placer = Placer::new(placement);

@@ -1,5 +1,7 @@
 //! The reports of a copy.
 
+use std::time::Duration;
+
 use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
 
 use crate::JobName;
@@ -119,6 +121,8 @@ pub struct SyncReport {
     pub machines: Vec<MachineCopy>,
     /// The planned and the counted cost.
     pub tally: Tally,
+    /// How long the copy read one request at a time, as backups were at work in the folders of the sources.
+    pub gave_way: Duration,
 }
 
 /// The report of a copy job's run: one sync, then the transforms.

@@ -28,6 +28,7 @@ mod partial;
 mod pins;
 mod plans;
 mod power_cuts;
+mod precedence;
 mod release;
 mod remove_job;
 mod repair;

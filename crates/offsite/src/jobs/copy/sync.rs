@@ -6,6 +6,7 @@ use std::time::Instant;
 use offsite_core::plan::{Cost, Plan};
 use offsite_core::{MachineName, PointKind};
 
+use super::precedence::Precedence;
 use super::offer::{NewPoint, Offer};
 use super::request::SyncRequest;
 use super::source::Sources;
@@ -84,7 +85,9 @@ impl CopyJob {
         let output = Output::new(&self.target, &layout, stored.header.clone());
         let gate = request.gate.as_ref();
         let progress = Control::new(self.progress.as_ref(), gate).teller(Task::Copy, &self.name);
-        let copied = copy(&stored.plan, &frames, placement, output, progress).await?;
+        let precedence = Precedence::new(sources, self.progress.clone());
+        let copied = copy(&stored.plan, &frames, placement, output, progress, &precedence).await?;
+        let gave_way = precedence.gave_way().await;
         let reasons = reasons(&stored, &copied, sources).await;
         let why = |name: &MachineName| reasons.get(name).cloned().map_or(Reason::TransferEnded, Reason::Failed);
         let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
@@ -127,7 +130,7 @@ impl CopyJob {
         };
         let is_whole = |name: &MachineName| !settled.transferred.contains_key(name);
         let machines = machines.into_iter().filter(|machine| is_whole(&machine.name)).collect();
-        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, tally });
+        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, tally, gave_way });
         Ok(copied)
     }
 }

@@ -322,6 +322,8 @@ fn configs_that_cannot_be_meant() {
     refuse("drives that show up nowhere", 2, &second_at("location = \"removable:weekly\""));
     refuse("drives without a name", 2, &second_at("location = \"removable:\"\nplaces = [\"/media/backup\"]"));
     refuse("places of what is no drive", 2, &second_at("location = \"second\"\nplaces = [\"/media/backup\"]"));
+    refuse("no request at once", 2, &second_at("location = \"second\"\nstreams = 0"));
+    refuse("too many requests at once", 2, &second_at("location = \"second\"\nstreams = 1000"));
     refuse("a repository that is not made yet", 1, &good.replace("location = \"second\"", "location = \"third\""));
     refuse("one repository as source and target", 1, &good.replace("target = \"second\"", "target = \"primary\""));
     std::os::unix::fs::symlink("primary", offsite.path("link")).unwrap();

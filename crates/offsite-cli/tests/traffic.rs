@@ -93,6 +93,17 @@ fn a_daemon_takes_changed_limits_over_while_a_job_copies() {
     offsite.set_clock("2026-11-01T22:30:00Z");
     let mut daemon = offsite.daemon_with("log", with_key);
     daemon.wait_for_line("copying web01");
+    // How far it is can be seen meanwhile.
+    let activity = daemon.wait_for("activity", |offsite| {
+        let activity = offsite.status()?["jobs"][0]["activity"].clone();
+        activity["machine"].is_string().then_some(activity)
+    });
+    assert_eq!((activity["operation"].as_str(), activity["step"].as_str()), (Some("copy"), Some("transfer")));
+    assert_eq!((activity["job"].as_str(), activity["machine"].as_str()), (Some(JOB), Some("web01")));
+    let (done, total) = (activity["done_bytes"].as_u64().unwrap(), activity["total_bytes"].as_u64().unwrap());
+    assert!(activity["disk"] == 0 && 0 < done && done < total && total > 24 << 20, "{activity}");
+    let words = offsite.status_by_clock([]).out;
+    assert!(words.contains("  doing     copy, transfer of web01, disk 0: "), "{words}");
     // A job that has changed starts anew, and this one must not.
     offsite.config(&config("bandwidth = [{ limit = \"1 GB/s\", when = \"mon-sun\" }]"));
     daemon.signal("HUP");

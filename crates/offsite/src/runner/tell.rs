@@ -108,9 +108,10 @@ impl Teller {
 
     /// Shows the status, if it differs from the one that was shown last.
     pub(super) async fn show(&self) {
+        let activity = self.board.as_ref().and_then(|board| board.activity());
+        self.change(|status| status.activity = activity);
         let mut status = lock(&self.status).clone();
         status.is_window_open = self.window.is_open(self.clock.now());
-        status.activity = self.board.as_ref().and_then(|board| board.activity());
         if lock(&self.shown).as_ref().is_some_and(|(_, shown)| *shown == status) {
             return;
         }

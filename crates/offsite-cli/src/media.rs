@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use offsite::model::{RestorePoint, Timestamp};
 use offsite::report::{ErrorSummary, Unseen};
-use offsite::repository::{Error, ErrorKind};
+use offsite::repository::{Error, ErrorKind, StreamShare, Streamed};
 use offsite::{JobFolder, JobName, OpenRepository};
 use offsite_backends::{KnownMedium, MediaCatalogue, Medium, MediumId, RememberOptions, Removable, RemovableOptions};
 use serde_json::{Value, json};
@@ -34,6 +34,8 @@ pub(crate) struct MediaSet {
     pub(crate) catalogue: PathBuf,
     /// The greatest length of a file on the drives, in bytes. `None` if the config does not set it.
     pub(crate) file_bytes_max: Option<u64>,
+    /// The requests to a drive that the job may have under way at once.
+    pub(crate) streams: StreamShare,
 }
 
 /// A drive of a set that is there.
@@ -62,7 +64,8 @@ impl MediaSet {
     /// Opens the known medium that is there.
     pub(crate) async fn open(&self) -> Result<Inserted, Failure> {
         let (removable, catalogue) = self.inserted().await?;
-        let repository = OpenRepository::open(Arc::new(removable.clone())).await?;
+        let streamed = Streamed::new(Arc::new(removable.clone()), self.streams.clone());
+        let repository = OpenRepository::open(Arc::new(streamed)).await?;
         Ok(Inserted { removable, repository, catalogue })
     }
 

@@ -176,7 +176,13 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
                 "{location}: where media show up is for the config to say: add [repositories.NAME] with this location and places"
             )));
         };
-        return Ok(Place::Media(MediaSet { repo: repo.to_owned(), places, catalogue, file_bytes_max }));
+        return Ok(Place::Media(MediaSet {
+            repo: repo.to_owned(),
+            places,
+            catalogue,
+            file_bytes_max,
+            streams: config.stream_share(repo),
+        }));
     }
     if location.contains("://") {
         return Err(Failure::WrongUse(format!(

@@ -16,7 +16,7 @@ use super::truth::checksum_of;
 const REQUEST_BYTES_MAX: u64 = 8 << 20;
 const REQUEST_BYTES_MIN: u64 = 1 << 20;
 /// All requests together bring about so much at once.
-const AT_ONCE_BYTES: u64 = 32 << 20;
+const AT_ONCE_BYTES: u64 = 64 << 20;
 /// Ranges that lie closer than this are read together: the bytes between take less time than a request.
 const GAP_BYTES: u64 = 128 << 10;
 

@@ -23,7 +23,7 @@ const ENOUGH: f64 = 0.95;
 /// The link has become another one if requests of the reference's number take this many times as long, or as short.
 const CHANGED: f64 = 1.5;
 /// The numbers of requests of a round count if at least this share of them was under way.
-const IN_USE: f64 = 0.8;
+const IN_USE: f64 = 0.7;
 /// How many rounds the number stays, after neither more nor fewer requests were better. It doubles each time.
 const HOLD_ROUNDS_MIN: u32 = 8;
 const HOLD_ROUNDS_MAX: u32 = 32;

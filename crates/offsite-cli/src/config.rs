@@ -139,7 +139,9 @@ impl RepositoryConfig {
     fn streams_fault(&self) -> Option<String> {
         let streams = self.streams?;
         let is_possible = (1..=STREAMS_MAX).contains(&streams);
-        (!is_possible).then(|| format!("streams = {streams}: write a number from 1 to {STREAMS_MAX}, or leave it out for up to {STREAMS}"))
+        (!is_possible).then(|| {
+            format!("streams = {streams}: write a number from 1 to {STREAMS_MAX}, or leave it out for up to {STREAMS}")
+        })
     }
 
     /// Says what is wrong with a path, with its key.

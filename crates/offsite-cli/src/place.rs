@@ -168,7 +168,11 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
         }));
     }
     if location.starts_with("s3://") {
-        return Ok(Place::Bucket(Box::new(bucket(&location, config.repositories.get(repo), config.stream_share(repo))?)));
+        return Ok(Place::Bucket(Box::new(bucket(
+            &location,
+            config.repositories.get(repo),
+            config.stream_share(repo),
+        )?)));
     }
     if let Some(name) = location.strip_prefix("removable:") {
         let Some((places, catalogue, file_bytes_max)) = config.media(repo, name) else {
@@ -199,11 +203,7 @@ fn place(repo: &str, config: &Config) -> Result<Place, Failure> {
 }
 
 /// Returns how to open a bucket. The environment says what the config does not, in the variables that other tools use.
-fn bucket(
-    location: &str,
-    config: Option<&RepositoryConfig>,
-    streams: StreamShare,
-) -> Result<S3Options, Failure> {
+fn bucket(location: &str, config: Option<&RepositoryConfig>, streams: StreamShare) -> Result<S3Options, Failure> {
     let variable =
         |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     let location = S3Location::parse(location).map_err(|error| Failure::WrongUse(error.to_string()))?;

@@ -263,7 +263,12 @@ fn a_closed_pipe_stops_no_run() {
     Machines::new(&offsite);
     let now = day(0);
     offsite.ok([&BACKUP[..], &["--at", &now]].concat());
-    let mut child = offsite.command(["run", "--json", "--now", &now]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = offsite
+        .command(["run", "--json", "--now", &now])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");

@@ -204,7 +204,10 @@ impl fmt::Display for Wait<'_> {
                 at_most.as_secs()
             ),
             Self::Backup { job, holder } => {
-                write!(formatter, "a backup of job {job} is at work ({holder}); the copy reads one request at a time until it ends")
+                write!(
+                    formatter,
+                    "a backup of job {job} is at work ({holder}); the copy reads one request at a time until it ends"
+                )
             }
             Self::Readers { job, at_most, .. } => write!(
                 formatter,

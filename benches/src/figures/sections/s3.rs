@@ -45,12 +45,14 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
                     Ok::<_, Failure>(OpenRepository::initialise(backend, jobs::evening(0)?).await?)
                 })?;
                 server.set_latency_millis(latency)?;
-                let (taken, bytes) = in_process(&mut server, StreamRange::fixed(in_flight), bench.caches, Work::Copy(&source))?;
+                let (taken, bytes) =
+                    in_process(&mut server, StreamRange::fixed(in_flight), bench.caches, Work::Copy(&source))?;
                 copies.push(taken);
                 copied_bytes = bytes;
                 asked_to_copy = server.counts()?.values().sum();
                 let image = bench.free_path("restored.img")?;
-                let (taken, _) = in_process(&mut server, StreamRange::fixed(in_flight), bench.caches, Work::Restore(&image))?;
+                let (taken, _) =
+                    in_process(&mut server, StreamRange::fixed(in_flight), bench.caches, Work::Restore(&image))?;
                 restores.push(taken);
                 let counts = server.counts()?;
                 asked_to_restore = counts.values().sum();

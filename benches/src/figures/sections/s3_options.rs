@@ -1,7 +1,7 @@
 //! How the sections with a bucket reach it.
 
-use offsite_backends::{S3Credentials, S3Location, S3Options};
 use offsite::repository::{StreamRange, StreamShare};
+use offsite_backends::{S3Credentials, S3Location, S3Options};
 use offsite_s3_server::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY};
 
 use crate::jobs::Failure;

@@ -46,7 +46,8 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
             let secs: Vec<f64> = samples.iter().map(|samples| samples.secs().median).collect();
             let [fixed @ .., following] = &secs[..] else { continue };
             let best = fixed.iter().copied().fold(f64::INFINITY, f64::min);
-            checks.push((format!("{what}, {latency} ms: 1-16 at once beside the best of 1, 4 and 16"), best / following));
+            checks
+                .push((format!("{what}, {latency} ms: 1-16 at once beside the best of 1, 4 and 16"), best / following));
         }
     }
     pages.table(&table);
@@ -61,7 +62,9 @@ pub(in crate::figures) fn measure(bench: &mut Bench, pages: &mut Pages) -> Resul
         for (what, samples) in [("copy", &copies), ("restore", &restores)] {
             peaks.operation(&format!("{what}, 80 ms, {} at once", argument(range)), samples, bytes);
             let peak = samples.peak_rss_mb().unwrap_or(f64::NAN);
-            pages.bar(&format!("Peak RSS of a {what}, {} at once", argument(range)), peak, RSS_MB_MAX, |mb| format!("{mb:.0} MB"));
+            pages.bar(&format!("Peak RSS of a {what}, {} at once", argument(range)), peak, RSS_MB_MAX, |mb| {
+                format!("{mb:.0} MB")
+            });
         }
     }
     pages.table(&peaks);

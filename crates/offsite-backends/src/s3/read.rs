@@ -60,7 +60,8 @@ pub(super) async fn ranges(shared: &Arc<Shared>, key: &Key, ranges: &[Range<u64>
         return Err(past_end(key, wrong));
     }
     let mut parts = parts.into_iter();
-    let buffers: Vec<(u64, Bytes)> = spans.iter().map(|span| (span.start, gathered(&mut parts, span, request_bytes))).collect();
+    let buffers: Vec<(u64, Bytes)> =
+        spans.iter().map(|span| (span.start, gathered(&mut parts, span, request_bytes))).collect();
     Ok(ranges.iter().map(|range| cut(&buffers, range)).collect())
 }
 

@@ -17,10 +17,10 @@ use ending::Ending;
 use crate::args::{Backup, FormatOf};
 use crate::commands::{planned, transform_lines};
 use crate::config::Config;
-use crate::signals::Stop;
-use crate::status::{Failure, Status};
 use crate::json::events;
 use crate::progress::Lines;
+use crate::signals::Stop;
+use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render, words};
 
 pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Failure> {
@@ -37,7 +37,8 @@ pub(crate) async fn run(arguments: &Backup, config: &Path) -> Result<Status, Fai
     let labels = labels(arguments)?;
     let repository = place::open(&arguments.repo, &config).await?;
     let stop = Stop::listen()?;
-    let ending = Arc::new(Ending::new(stop.clone(), progress::shown(Lines::wanted(arguments.json && !arguments.dry_run))));
+    let ending =
+        Arc::new(Ending::new(stop.clone(), progress::shown(Lines::wanted(arguments.json && !arguments.dry_run))));
     let mut job = BackupJob::new(&repository, arguments.job.clone())
         .method(arguments.method.into())
         .progress(ending.clone())

@@ -8,11 +8,11 @@ use offsite::report::ExportReport;
 use crate::args::Export;
 use crate::commands::planned;
 use crate::config::Config;
+use crate::json::events;
 use crate::local_time::LocalTime;
+use crate::progress::Lines;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::json::events;
-use crate::progress::Lines;
 use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Export, config: &Path) -> Result<Status, Failure> {

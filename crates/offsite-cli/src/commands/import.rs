@@ -8,9 +8,9 @@ use offsite::{DamagedPart, Error, Import as ImportJob};
 use crate::args::Import;
 use crate::commands::planned;
 use crate::config::Config;
-use crate::status::{Failure, Status};
 use crate::json::events;
 use crate::progress::Lines;
+use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Failure> {
@@ -23,8 +23,8 @@ pub(crate) async fn run(arguments: &Import, config: &Path) -> Result<Status, Fai
         ));
     }
     let repository = place::open(&arguments.repo, &config).await?;
-    let import =
-        ImportJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job)).progress(progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)));
+    let import = ImportJob::new(&repository, config.folder_of(&arguments.repo, &arguments.job))
+        .progress(progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)));
     if arguments.dry_run {
         let plan = import.plan(open(from)?, place::now()).await.map_err(|error| named(from, error))?;
         if arguments.json {

@@ -10,9 +10,9 @@ use crate::args::Map;
 use crate::commands::planned;
 use crate::config::Config;
 use crate::error_text::chain_of;
-use crate::status::{Failure, Status};
 use crate::json::events;
 use crate::progress::Lines;
+use crate::status::{Failure, Status};
 use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Map, config: &Path) -> Result<Status, Failure> {

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::verify::touches;
 use crate::args::Repair;
 use crate::config::Config;
-use crate::state::Verified;
-use crate::status::{Failure, Status};
 use crate::json::events;
 use crate::progress::Lines;
+use crate::state::Verified;
+use crate::status::{Failure, Status};
 use crate::{clock, json, place, print, progress, render, words};
 
 pub(crate) async fn run(arguments: &Repair, config: &Path) -> Result<Status, Failure> {

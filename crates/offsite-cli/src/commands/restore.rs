@@ -9,11 +9,11 @@ use offsite::{DiskTarget, Restore as RestoreJob};
 use crate::args::Restore;
 use crate::commands::planned;
 use crate::config::Config;
+use crate::json::events;
 use crate::local_time::LocalTime;
+use crate::progress::Lines;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::json::events;
-use crate::progress::Lines;
 use crate::{json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Restore, config: &Path) -> Result<Status, Failure> {

@@ -16,12 +16,12 @@ use summary::{failures, plan_summary, summary};
 use crate::args::Run;
 use crate::config::Config;
 use crate::host::{self, Host};
+use crate::json::events;
 use crate::local_time::LocalTime;
 use crate::media::{Seen, View};
+use crate::progress::Lines;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::json::events;
-use crate::progress::Lines;
 use crate::{clock, json, place, print, progress, render};
 
 pub(crate) async fn run(arguments: &Run, path: &Path) -> Result<Status, Failure> {
@@ -77,7 +77,13 @@ impl host::Listener for Around {
 impl<'a> One<'a> {
     fn new(name: JobName, config: &Arc<Config>, clock: &Arc<dyn Clock>, arguments: &'a Run) -> Self {
         let around = Arc::new(Around { job: name.clone(), ejected: Mutex::default() });
-        let mut host = Host::new(name, config.clone(), clock.clone(), progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)), around.clone());
+        let mut host = Host::new(
+            name,
+            config.clone(),
+            clock.clone(),
+            progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)),
+            around.clone(),
+        );
         host.apply_changes_at_once = arguments.apply_policy;
         host.trusts_clock = arguments.trust_clock;
         host.adopts = arguments.adopt;

@@ -11,11 +11,11 @@ use crate::args::Transform;
 use crate::commands::{failed, planned_line, transform_lines};
 use crate::config::Config;
 use crate::host::{self, Host};
+use crate::json::events;
 use crate::local_time::LocalTime;
+use crate::progress::Lines;
 use crate::signals::Stop;
 use crate::status::{Failure, Status};
-use crate::json::events;
-use crate::progress::Lines;
 use crate::{clock, json, print, progress, words};
 
 pub(crate) async fn run(arguments: &Transform, path: &Path) -> Result<Status, Failure> {
@@ -50,13 +50,21 @@ impl host::Listener for Around {
 async fn transform(arguments: &Transform, config: &Arc<Config>, name: &JobName) -> Result<Status, Failure> {
     let clock = clock::clock_at(arguments.now)?;
     let around = Arc::new(Around::default());
-    let mut host = Host::new(name.clone(), config.clone(), clock.clone(), progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)), around.clone());
+    let mut host = Host::new(
+        name.clone(),
+        config.clone(),
+        clock.clone(),
+        progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)),
+        around.clone(),
+    );
     host.apply_changes_at_once = arguments.apply_policy;
     host.trusts_clock = arguments.trust_clock;
     let (target, medium) = host.target().await?;
     let (transforms, untold) = host.transforms(medium.as_ref()).await?;
     let notes: Vec<String> = untold.iter().map(words::unseen).collect();
-    let job = TransformJob::new(&target, host.folder()?).transforms(transforms).progress(progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)));
+    let job = TransformJob::new(&target, host.folder()?)
+        .transforms(transforms)
+        .progress(progress::shown(Lines::wanted(arguments.json && !arguments.dry_run)));
     let status = if notes.is_empty() { Status::Done } else { Status::Warnings };
     if arguments.dry_run {
         let planned = job.plan(clock.now()).await?;

@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::args::Verify;
 use crate::commands::{failed, jobs, left};
 use crate::config::Config;
+use crate::json::events;
+use crate::progress::Lines;
 use crate::signals::Stop;
 use crate::state::Verified;
 use crate::status::{Failure, Status};
-use crate::json::events;
-use crate::progress::Lines;
 use crate::{clock, json, place, print, progress, render, words};
 
 pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Failure> {
@@ -21,7 +21,9 @@ pub(crate) async fn run(arguments: &Verify, config: &Path) -> Result<Status, Fai
     let repository = place::open_until(&arguments.repo, &config, &stop).await?;
     let (jobs, mut status) = jobs(&repository, &arguments.repo, arguments.job.as_deref(), &config).await?;
     for job in jobs {
-        let verify = VerifyJob::new(&repository, job.clone()).read_data(arguments.read_data).progress(progress::shown(Lines::wanted(arguments.json)));
+        let verify = VerifyJob::new(&repository, job.clone())
+            .read_data(arguments.read_data)
+            .progress(progress::shown(Lines::wanted(arguments.json)));
         let verify = match arguments.budget_mib {
             Some(mib) => verify.budget_bytes(mib.get().saturating_mul(1 << 20)),
             None => verify,

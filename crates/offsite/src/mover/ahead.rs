@@ -101,7 +101,8 @@ impl<'g> Ahead<'g> {
             if self.asked.load(Ordering::Relaxed) == 0 {
                 break ROOM.try_acquire_many(units).ok();
             }
-            let (acquired, none_asked) = (std::pin::pin!(ROOM.acquire_many(units)), std::pin::pin!(self.none_asked.notified()));
+            let (acquired, none_asked) =
+                (std::pin::pin!(ROOM.acquire_many(units)), std::pin::pin!(self.none_asked.notified()));
             if let Either::Left((acquired, _)) = select(acquired, none_asked).await {
                 break acquired.ok();
             }
@@ -160,7 +161,11 @@ mod tests {
     }
 
     fn batches(count: u64, bytes: u64) -> impl Stream<Item = Batch> + Send {
-        let batch = move |number: u64| Batch { file: ObjectId::new(1, 1), range: number * bytes..(number + 1) * bytes, items: 0..1 };
+        let batch = move |number: u64| Batch {
+            file: ObjectId::new(1, 1),
+            range: number * bytes..(number + 1) * bytes,
+            items: 0..1,
+        };
         stream::iter((0..count).map(batch))
     }
 

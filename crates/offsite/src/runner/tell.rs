@@ -1,7 +1,7 @@
 //! What a runner reports and remembers: events, status and memory.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

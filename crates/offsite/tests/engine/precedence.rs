@@ -81,11 +81,13 @@ async fn a_copy_gives_way_while_a_backup_is_at_work_and_says_how_long() {
 /// A copy job's own writer in the folder that is read has hours, too.
 #[tokio::test(start_paused = true)]
 async fn a_copy_does_not_give_way_to_a_copy() {
-    let ((machines, first), (_, second), (_, third)) = (source().await, memory_repository().await, memory_repository().await);
+    let ((machines, first), (_, second), (_, third)) =
+        (source().await, memory_repository().await, memory_repository().await);
     let seconds = Arc::new(Seconds::default());
     copy(&first, &second, &Arc::new(Seconds::default())).sync(&SyncRequest::at(day(1))).await.unwrap();
     machines.backup(&first, &["a"]).run(day(2)).await.unwrap();
-    let next = CopyJob::of(job("third"), vec![Source::job(&second, job("copy"))], &third).unwrap().progress(seconds.clone());
+    let next =
+        CopyJob::of(job("third"), vec![Source::job(&second, job("copy"))], &third).unwrap().progress(seconds.clone());
     let other = Arc::new(Seconds::default());
     let at_work = copy(&first, &second, &other);
     let other_request = SyncRequest::at(day(3)).gate(other.clone());

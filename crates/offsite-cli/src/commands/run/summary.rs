@@ -54,7 +54,10 @@ fn copied(job: &str, sync: &SyncReport) -> String {
     let machines: Vec<String> = sync.machines.iter().map(|machine| machine.name.to_string()).collect();
     let gave_way = match sync.gave_way.as_secs() {
         0 => String::new(),
-        _ => format!("  gave way  to backups in the source for {}: one request at a time\n", render::duration(sync.gave_way)),
+        _ => format!(
+            "  gave way  to backups in the source for {}: one request at a time\n",
+            render::duration(sync.gave_way)
+        ),
     };
     format!(
         "{job}: restore point #{} of {} ({kind}): {}\n  copied    {}: {} read, {} written, in {}{}, {}\n{gave_way}",

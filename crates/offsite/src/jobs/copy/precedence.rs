@@ -83,7 +83,9 @@ impl GivesWay for Precedence {
             for folder in &mut state.folders {
                 // What cannot be looked at holds nothing up.
                 if folder.look().await.unwrap_or(false) {
-                    at_work = at_work.or_else(|| folder.lease.as_ref().map(|lease| (folder.layout.job().clone(), lease.holder.clone())));
+                    at_work = at_work.or_else(|| {
+                        folder.lease.as_ref().map(|lease| (folder.layout.job().clone(), lease.holder.clone()))
+                    });
                 }
             }
             state.looked = Some(Instant::now());
@@ -136,7 +138,8 @@ impl Watched {
     }
 
     async fn has_newer_head(&self) -> Result<bool> {
-        let page = self.repository.backend().list(&self.layout.heads()?, Some(&self.layout.head(self.newest)?), 1).await;
+        let page =
+            self.repository.backend().list(&self.layout.heads()?, Some(&self.layout.head(self.newest)?), 1).await;
         // An error is one of the copy's own reads, too.
         Ok(page.is_ok_and(|page| !page.objects.is_empty()))
     }

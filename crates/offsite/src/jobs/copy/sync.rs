@@ -6,8 +6,8 @@ use std::time::Instant;
 use offsite_core::plan::{Cost, Plan};
 use offsite_core::{MachineName, PointKind};
 
-use super::precedence::Precedence;
 use super::offer::{NewPoint, Offer};
+use super::precedence::Precedence;
 use super::request::SyncRequest;
 use super::source::Sources;
 use super::{CopyJob, latest_state};

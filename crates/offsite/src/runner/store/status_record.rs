@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::lock::Holder;
 use super::record::IntervalRecord;
 use crate::runner::board::ActivityStatus;
-use crate::{JobName, Step, Task};
 use crate::runner::report::RunStatus;
 use crate::runner::status::{JobStatus, LastEnd, LastFailure, Phase, Subject, Wait, WorkKind};
+use crate::{JobName, Step, Task};
 
 /// The version that is written. Files of other versions are refused.
 pub(super) const VERSION: u32 = 3;

@@ -1,4 +1,5 @@
 //! The laws of streams: against simulated links, and on the paused clock.
+#![allow(clippy::cast_possible_truncation, reason = "a simulated time is a number of nanoseconds")]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -11,12 +11,14 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use super::{FrameSource, IN_FLIGHT};
 use crate::Result;
 
-/// All ways of a process together have asked for at most this many bytes that were not taken yet, beside one batch for each way.
-const AHEAD_BYTES_MAX: u64 = 48 << 20;
+/// All ways of a process together have asked for at most this many KiB that were not taken yet, beside one batch for each way.
+const AHEAD_UNITS: usize = 48 << 10;
 /// The unit in which these bytes are counted.
 const UNIT_BYTES: u64 = 1 << 10;
+/// The same in bytes.
+const AHEAD_BYTES_MAX: u64 = AHEAD_UNITS as u64 * UNIT_BYTES;
 
-static ROOM: Semaphore = Semaphore::const_new((AHEAD_BYTES_MAX / UNIT_BYTES) as usize);
+static ROOM: Semaphore = Semaphore::const_new(AHEAD_UNITS);
 
 /// What a way asks for at once.
 ///

@@ -93,8 +93,9 @@ impl ProgressBoard {
         let Present { status, marks } = present.as_ref()?;
         let (at, done) = marks[0];
         let span = at.elapsed();
-        let rate = status.done_bytes.saturating_sub(done) as f64 / span.as_secs_f64();
-        let bytes_per_sec = (span >= RATE_SPAN_MIN).then_some(rate as u64);
+        let moved = u128::from(status.done_bytes.saturating_sub(done));
+        let rate = || u64::try_from(moved * 1_000 / span.as_millis()).unwrap_or(u64::MAX);
+        let bytes_per_sec = (span >= RATE_SPAN_MIN).then(rate);
         Some(ActivityStatus { bytes_per_sec, ..status.clone() })
     }
 

@@ -1,7 +1,5 @@
 //! The laws of small values: sizes of blocks, ids, names, labels, times, how much of a machine there is.
 
-use std::collections::BTreeSet;
-
 use offsite_core::retention::{BlockLives, DeletedMachines, Flags, Tier};
 use offsite_core::schedule::{Period, TimeOfDay};
 use offsite_core::{
@@ -131,9 +129,14 @@ fn a_machine_is_whole_unless_its_copy_was_cut_off() {
     let machines =
         vec![machine("a", Status::Complete), machine("b", Status::Incomplete), machine("c", Status::Carried)];
     assert_eq!(machines.iter().map(MachineState::is_whole).collect::<Vec<_>>(), [true, false, true]);
-    let point =
-        RestorePoint::new(Sequence(1), time, PointKind::Full, machines, IndexReference::new(ObjectId::new(1, 1), 0, 0))
-            .with_flags(offsite_core::retention::Flags::NONE);
+    let point = RestorePoint::new(
+        Sequence(1),
+        time,
+        PointKind::Full,
+        machines,
+        IndexReference::new(ObjectId::new(1, 1), 0, Digest([0; 32])),
+    )
+    .with_flags(offsite_core::retention::Flags::NONE);
     for machine in &point.machines {
         assert_eq!(point.machine(&machine.name), Some(machine));
     }

@@ -35,6 +35,7 @@ mod gate;
 mod image;
 mod job_name;
 mod jobs;
+mod lending;
 mod mover;
 mod now;
 mod progress;
@@ -75,6 +76,7 @@ pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBac
 pub use jobs::copy::{CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::{TransformJob, TransformPlan};
+pub use lending::{Lend, Lending};
 pub use now::Now;
 pub use offsite_core::retention::Policy;
 pub use offsite_core::schedule::Schedule;

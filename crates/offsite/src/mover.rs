@@ -23,6 +23,7 @@ mod around;
 mod clone;
 mod codec;
 mod copy;
+mod detour;
 mod extract;
 mod find;
 mod fold;

@@ -1,9 +1,10 @@
 //! The reports of a copy.
 
+use offsite_core::plan::Savings;
 use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
 
 use crate::JobName;
-use crate::report::{Doubt, Note, Reason, Tally, TransformReport};
+use crate::report::{Doubt, LookUp, Note, Reason, Tally, TransformReport};
 
 /// A machine that a sync has copied completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +120,10 @@ pub struct SyncReport {
     pub machines: Vec<MachineCopy>,
     /// The planned and the counted cost.
     pub tally: Tally,
+    /// What the copy was asked for, what of it came from the source, and why the rest did not.
+    pub savings: Savings,
+    /// Whether the copy looked up what the side of the target already has.
+    pub look_up: LookUp,
 }
 
 /// The report of a copy job's run: one sync, then the transforms.

@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::cache::Caches;
 use crate::clock::clock;
 use crate::config::Config;
 use crate::error_text::{chain_of, one_line};
@@ -48,14 +49,15 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
         let clock = clock.clone();
         move || clock.now()
     });
-    let config = Arc::new(with_traffic(config, &traffic));
+    let caches = Caches::default();
+    let config = Arc::new(with_traffic(config, &traffic, &caches));
     let (configs, seen) = watch::channel(config.clone());
     apply(&daemon, &config, &slots, &clock).await;
     let digests = tokio::spawn(digest::run(seen, clock.clone(), state.clone()));
     while signals.next().await == Request::Reload {
         match load(path) {
             Ok(config) => {
-                let config = Arc::new(with_traffic(stay(config, &state), &traffic));
+                let config = Arc::new(with_traffic(stay(config, &state), &traffic, &caches));
                 apply(&daemon, &config, &slots, &clock).await;
                 configs.send_replace(config);
                 info!("the config {} is in force", path.display());
@@ -107,8 +109,10 @@ fn stay(mut config: Config, state: &StateDir) -> Config {
     config
 }
 
-/// Returns the config with the registry of this daemon, in which its rules about traffic are in force from now on.
-fn with_traffic(mut config: Config, traffic: &Traffic) -> Config {
+/// Returns the config with the registry of this daemon, in which its rules about traffic are in force from now on, and with the caches that
+/// the daemon has open.
+fn with_traffic(mut config: Config, traffic: &Traffic, caches: &Caches) -> Config {
+    config.keep_caches(caches);
     config.keep_traffic(traffic);
     config
 }

@@ -97,9 +97,11 @@ proptest! {
             prop_assert_eq!(step.to.digest, read.digest);
             reads.entry(read.digest).or_default().insert((source, read.file, read.offset));
             prop_assert!(step.to.offset >= 64 && plan.files[&step.to.file] >= step.to.offset + u64::from(step.to.length));
-            prop_assert!(plan.index.stored().any(|(machine, disk, block, at)| {
-                (machine, disk, block) == (&step.address.machine, step.address.disk, step.address.block) && at == step.to
-            }));
+            let own = |(machine, disk, block, at): (&offsite_core::MachineName, DiskNumber, u32, StoredBlock)| {
+                (machine, disk, block, at) == (&step.address.machine, step.address.disk, step.address.block, step.to)
+            };
+            let is_told = plan.index.stored().any(own);
+            prop_assert!(is_told);
         }
         prop_assert!(reads.values().all(|places| places.len() == 1));
         // Each frame is asked for once.

@@ -28,6 +28,7 @@ mod extract;
 mod find;
 mod fold;
 mod ingest;
+mod keep;
 mod load;
 mod output;
 mod pour;
@@ -45,6 +46,7 @@ pub(crate) use copy::{Copied, Ending, copy};
 pub(crate) use extract::{extract, write_zeros};
 pub(crate) use find::{Found, find};
 pub(crate) use fold::fold;
+pub(crate) use keep::{Keeping, fill};
 pub(crate) use ingest::{IngestDisk, Ingested, bytes_to_read, ingest};
 pub(crate) use load::load;
 pub(crate) use output::{Output, OutputHeader};
@@ -62,6 +64,7 @@ use offsite_core::plan::{Address, Batch};
 use offsite_core::{MachineName, MachineNumber, StoredBlock};
 use offsite_repository::{Counts, ErrorKind, Key, RepositoryExt};
 
+use crate::cache::{CacheRun, MACHINE};
 use crate::error::{Context, Within};
 use crate::folder::layout::Layout;
 use crate::{DamagedPart, Error, OpenRepository, Result};
@@ -90,6 +93,12 @@ impl FrameSource {
     pub(crate) fn new(repository: &OpenRepository, layout: &Layout, head: &Head) -> Self {
         let numbers = head.machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
         Self { repository: repository.clone(), layout: layout.clone(), numbers }
+    }
+
+    /// The packs of a block cache.
+    pub(crate) fn of_cache(run: &CacheRun) -> Self {
+        let numbers = MachineName::new(MACHINE).into_iter().map(|name| (name, MachineNumber(0))).collect();
+        Self { repository: run.place.clone(), layout: run.layout().clone(), numbers }
     }
 
     /// Returns the number of a machine in the frames of this folder.

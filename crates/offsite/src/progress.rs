@@ -83,6 +83,8 @@ pub enum Task {
     Import,
     /// A seed is mapped.
     Map,
+    /// A block cache is filled.
+    Populate,
 }
 
 /// A part of an operation.

@@ -7,7 +7,7 @@ use offsite::runner::{CopyRun, Overdue};
 use offsite::schedule::Span;
 use serde_json::{Value, json};
 
-use super::{tally, transform};
+use super::{amount, savings, tally, transform};
 use crate::words;
 
 pub(crate) fn interval(report: &CopyRun) -> Value {
@@ -94,6 +94,8 @@ pub(crate) fn sync(sync: &SyncReport) -> Value {
         "kind": if sync.full { "full" } else { "increment" },
         "machines": machines,
         "io": tally(&sync.tally),
+        "savings": savings(&sync.savings, sync.look_up),
+        "cached": amount(sync.cached),
     })
 }
 

@@ -95,6 +95,12 @@ pub struct Amount {
 }
 
 impl Amount {
+    /// So many blocks with frames of so many bytes.
+    #[must_use]
+    pub const fn new(blocks: u64, bytes: u64) -> Self {
+        Self { blocks, bytes }
+    }
+
     fn add(&mut self, frame_bytes: u32) {
         self.blocks += 1;
         self.bytes += u64::from(frame_bytes);

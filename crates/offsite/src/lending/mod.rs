@@ -2,12 +2,14 @@
 //!
 //! [`lenders`] finds them: in the chain that is copied to, and in the chains of other jobs of the same repository. [`search`] goes
 //! through the indexes of one chain, and [`filter`] says which of their pages are worth a look. The mover reads what was found, compares
-//! it with its digest, and falls back to the source.
+//! it with its digest, and falls back to the source. [`Populate`] fills a block cache from a repository.
 
 pub(crate) mod filter;
 pub(crate) mod lenders;
+mod populate;
 mod search;
 mod segment;
 mod settings;
 
+pub use populate::Populate;
 pub use settings::{Lend, Lending};

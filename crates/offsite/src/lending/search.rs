@@ -11,6 +11,7 @@ use super::filter::Filter;
 use super::segment::key;
 use crate::folder::layout::Layout;
 use crate::reader::indexes::Indexes;
+use crate::reader::job_folder::JobFolder;
 use crate::{OpenRepository, Result};
 
 /// The number of pages that are looked at together: up to 7 MB.
@@ -39,7 +40,7 @@ impl Wanted {
     }
 
     /// Whether a digest is wanted and not found yet.
-    fn lacks(&self, digest: &Digest) -> bool {
+    pub(super) fn lacks(&self, digest: &Digest) -> bool {
         self.digests.binary_search(digest).is_ok_and(|position| !self.is_found[position])
     }
 
@@ -73,10 +74,18 @@ pub(super) struct Searched<'a> {
     pub(super) chain: &'a Chain,
 }
 
+/// An index, with the points that stand on it.
+pub(super) type Indexed<'a> = (IndexReference, Vec<&'a RestorePoint>);
+
 /// A frame that a kept point's state has.
 pub(super) type Found = (Address, StoredBlock);
 
-impl Searched<'_> {
+impl<'a> Searched<'a> {
+    pub(super) fn of(folder: &'a JobFolder) -> Self {
+        let (repository, layout) = (folder.repository(), folder.layout());
+        Self { repository, layout, folder: folder.id(), chain: folder.chain() }
+    }
+
     /// Searches the indexes of all points, those of the newest first.
     ///
     /// Each frame that is found is in the state of a point that is kept: rows that a later index hides say nothing. Indexes that are
@@ -104,7 +113,7 @@ impl Searched<'_> {
     }
 
     /// The indexes of the chain, each with the points that stand on it.
-    fn indexes(&self) -> Vec<(IndexReference, Vec<&RestorePoint>)> {
+    pub(super) fn indexes(&self) -> Vec<Indexed<'a>> {
         let mut order = Vec::new();
         let mut points: BTreeMap<_, Vec<&RestorePoint>> = BTreeMap::new();
         for point in self.chain.all().rev() {
@@ -171,7 +180,7 @@ impl Searched<'_> {
 }
 
 /// Those of the rows of an index that the state of a point has, one for each digest.
-async fn live(
+pub(super) async fn live(
     indexes: &mut Indexes,
     reference: &IndexReference,
     points: &[&RestorePoint],

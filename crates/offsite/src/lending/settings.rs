@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use offsite_repository::{Endpoint, Repository};
 
-use crate::OpenRepository;
+use crate::{BlockCache, OpenRepository};
 use crate::report::LookUp;
 
 /// When a copy looks up what the side of the target already has.
@@ -34,13 +34,14 @@ pub enum Lend {
 pub struct Lending {
     pub(crate) lend: Lend,
     pub(crate) filter: Option<PathBuf>,
+    pub(crate) cache: Option<BlockCache>,
 }
 
 impl Lending {
     /// Looks blocks up at these times, without a filter.
     #[must_use]
     pub fn new(lend: Lend) -> Self {
-        Self { lend, filter: None }
+        Self { lend, filter: None, cache: None }
     }
 
     /// Keeps a filter in this folder.
@@ -54,6 +55,13 @@ impl Lending {
         self
     }
 
+    /// Looks blocks up in this cache, too, and puts there what comes over a link.
+    #[must_use]
+    pub fn cache(mut self, cache: BlockCache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
     /// Whether a look-up of the blocks that come from `source` saves anything.
     pub(crate) fn judge(&self, source: &OpenRepository, target: &OpenRepository) -> LookUp {
         let is_here = |repository: &OpenRepository| repository.backend().endpoint() == Endpoint::ThisHost;
@@ -61,6 +69,7 @@ impl Lending {
             Lend::Always => LookUp::Made,
             Lend::Never => LookUp::Off,
             Lend::Auto if is_here(source) => LookUp::SourceIsHere,
+            Lend::Auto if !is_here(target) && self.cache.is_some() => LookUp::CacheOnly,
             Lend::Auto if !is_here(target) => LookUp::TargetIsAway,
             Lend::Auto => LookUp::Made,
         }

@@ -11,8 +11,10 @@ use offsite_core::plan::{Came, Placement, Placer, Plan};
 use offsite_core::{MachineName, ObjectId, StoredBlock};
 
 use super::detour::{Answer, Got, Instead, Piece, Reader};
+use super::keep::{Keeping, keep};
 use super::output::Output;
 use super::{FrameSource, IN_FLIGHT};
+use crate::cache::Kept;
 use crate::gate::Passage;
 use crate::progress::Step;
 use crate::report::ErrorSummary;
@@ -26,6 +28,8 @@ pub(crate) struct Copied {
     pub(crate) places: Vec<Option<StoredBlock>>,
     /// How each of them came.
     pub(crate) came: Vec<Came>,
+    /// What was put into the block cache. `None` if there is none.
+    pub(crate) kept: Option<Kept>,
     /// Whether exactly what was planned of these moves was read.
     pub(crate) is_as_planned: bool,
     /// How many blocks of each folder could not be used as planned and were read elsewhere, and why the first of them could not.
@@ -64,10 +68,16 @@ pub(crate) async fn copy(
     sources: &[FrameSource],
     placement: Placement,
     mut output: Output<'_>,
+    mut keeping: Option<Keeping>,
     progress: Teller<'_>,
 ) -> Result<Copied> {
-    match carry(plan, reserve, sources, placement, &mut output, progress).await {
-        Ok(copied) => output.finish().await.map(|()| copied),
+    let carried = carry(plan, reserve, sources, placement, &mut output, keeping.as_mut(), progress).await;
+    let kept = match keeping {
+        Some(keeping) => Some(keeping.keeper.finish().await),
+        None => None,
+    };
+    match carried {
+        Ok(copied) => output.finish().await.map(|()| Copied { kept, ..copied }),
         Err(error) => {
             output.abort().await;
             Err(error)
@@ -81,6 +91,7 @@ async fn carry(
     sources: &[FrameSource],
     placement: Placement,
     output: &mut Output<'_>,
+    mut keeping: Option<&mut Keeping>,
     progress: Teller<'_>,
 ) -> Result<Copied> {
     let moves = &plan.moves;
@@ -109,6 +120,7 @@ async fn carry(
         places: vec![None; moves.len()],
         came: vec![Came::Not; moves.len()],
         is_as_planned: true,
+        kept: None,
         unused: BTreeMap::new(),
         files: BTreeMap::new(),
         bytes_read: 0,
@@ -148,6 +160,14 @@ async fn carry(
             };
             if let Some(Instead { planned: (folder, why), .. }) = &instead {
                 copied.unused.entry(*folder).or_insert_with(|| (0, why.clone())).0 += items.len() as u64;
+            }
+            // What was lent is there already.
+            let from = instead.as_ref().map_or(items.start, |instead| instead.of);
+            let is_of_source = instead.is_some() || !plan.detours.contains_key(&from);
+            if let Some(keeping) = keeping.as_deref_mut().filter(|_| is_of_source)
+                && moves.get(from).is_some_and(|step| keeping.away.contains(&step.source))
+            {
+                keep(&mut keeping.keeper, &sealed).await;
             }
             for (step, position) in moves[items.clone()].iter().zip(items) {
                 let mut is_short = false;

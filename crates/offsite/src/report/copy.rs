@@ -1,6 +1,6 @@
 //! The reports of a copy.
 
-use offsite_core::plan::Savings;
+use offsite_core::plan::{Amount, Savings};
 use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
 
 use crate::JobName;
@@ -124,6 +124,8 @@ pub struct SyncReport {
     pub savings: Savings,
     /// Whether the copy looked up what the side of the target already has.
     pub look_up: LookUp,
+    /// What was put into the block cache.
+    pub cached: Amount,
 }
 
 /// The report of a copy job's run: one sync, then the transforms.

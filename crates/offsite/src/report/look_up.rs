@@ -9,6 +9,8 @@ use std::fmt;
 pub enum LookUp {
     /// It looked up each block.
     Made,
+    /// It looked up each block in the block cache alone: the target is across the network itself, or cannot tell where it is.
+    CacheOnly,
     /// No block had to come from a source.
     NothingMissing,
     /// The job does not want it.
@@ -23,6 +25,7 @@ impl fmt::Display for LookUp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Made => "each block was looked up at the side of the target",
+            Self::CacheOnly => "looked up in the cache alone: the target is not on this host, so its chains save no link",
             Self::NothingMissing => "not looked up: no block has to come from a source",
             Self::Off => "not looked up: the job does not want it",
             Self::SourceIsHere => "not looked up: the source is on this host, so no link is saved",

@@ -213,6 +213,11 @@ pub enum Note {
         /// The reason.
         why: ErrorSummary,
     },
+    /// What came over the link could not be put into the block cache.
+    CacheNotFilled {
+        /// The reason.
+        why: ErrorSummary,
+    },
     /// Blocks were read from other frames than planned, as those could not be used. The copy has them.
     ReadElsewhere {
         /// `true` if the planned frames are at the side of the target, and `false` if they are at the source.
@@ -390,6 +395,9 @@ impl fmt::Display for Note {
             }
             Self::LenderNotSearched { job, location, why } => {
                 write!(formatter, "job {job} in {location} was not searched for blocks that need not cross the link: {why}")
+            }
+            Self::CacheNotFilled { why } => {
+                write!(formatter, "not all that came over the link was put into the cache: {why}")
             }
             Self::ReadElsewhere { is_lent, blocks, why } => {
                 let (of, how) = if *is_lent { ("the target", "from the source") } else { ("the source", "in other frames") };

@@ -19,6 +19,7 @@ mod gates;
 mod history;
 mod identity;
 mod images;
+mod lending;
 mod linked;
 mod main_job;
 mod methods;

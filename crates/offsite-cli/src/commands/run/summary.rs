@@ -4,6 +4,7 @@ use offsite::report::{MachineOutcome, Reason, SyncReport};
 use offsite::runner::{CopyRun, Incident};
 use offsite::{MachineName, RunPlan};
 
+use super::savings;
 use crate::commands::{planned, planned_line, transform_lines};
 use crate::{render, words};
 
@@ -53,7 +54,7 @@ fn copied(job: &str, sync: &SyncReport) -> String {
     let kind = if sync.full { "full" } else { "increment" };
     let machines: Vec<String> = sync.machines.iter().map(|machine| machine.name.to_string()).collect();
     format!(
-        "{job}: restore point #{} of {} ({kind}): {}\n  copied    {}: {} read, {} written, in {}{}, {}\n",
+        "{job}: restore point #{} of {} ({kind}): {}\n  copied    {}: {} read, {} written, in {}{}, {}\n{}",
         sync.sequence,
         sync.time,
         machines.join(", "),
@@ -63,6 +64,7 @@ fn copied(job: &str, sync: &SyncReport) -> String {
         render::duration(sync.tally.duration),
         render::rate(sync.tally.target.bytes_written, sync.tally.duration),
         render::kept(&sync.tally),
+        savings::line(&sync.savings, sync.look_up, Some(sync.cached)),
     )
 }
 
@@ -79,7 +81,7 @@ pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
                 machines.join(", "),
                 planned::cost(&sync.cost),
             );
-            copy + &planned::room(&sync.room, "copy")
+            copy + &savings::line(&sync.savings, sync.look_up, None) + &planned::room(&sync.room, "copy")
         }
     };
     for planned in &plan.operations {

@@ -10,15 +10,16 @@ use super::offer::{NewPoint, Offer};
 use super::request::SyncRequest;
 use super::source::Sources;
 use super::{CopyJob, latest_state};
+use crate::cache::Kept;
 use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::room::Room;
 use crate::commit::writer::Writer;
 use crate::lending::lenders::Lenders;
-use crate::mover::{Copied, Ending, Output, block_counts, copy};
+use crate::mover::{Copied, Ending, Keeping, Output, block_counts, copy};
 use crate::progress::Task;
 use crate::reader::indexes::Indexes;
 use crate::report::{
-    BlockTraffic, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncOutcome, SyncReport, Tally,
+    Amount, BlockTraffic, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncOutcome, SyncReport, Tally,
 };
 use crate::teller::Control;
 use crate::{Error, Result};
@@ -96,15 +97,17 @@ impl CopyJob {
         let mut frames = sources.frames();
         let of_sources = frames.len();
         frames.extend(lenders.frames());
-        let before = (block_counts(&frames[..of_sources]), self.target.block_counts());
+        let before = (block_counts(&frames[..of_sources]), self.target.block_counts(), lenders.cache_counts());
         let layout = writer.layout().clone();
         let placement = stored.header.placement(&self.target);
         let output = Output::new(&self.target, &layout, stored.header.clone());
         let gate = request.gate.as_ref();
         let progress = Control::new(self.progress.as_ref(), gate).teller(Task::Copy, &self.name);
-        let copied = copy(&stored.plan, &stored.reserve, &frames, placement, output, progress).await?;
+        let keeping = lenders.keeper().map(|keeper| Keeping { keeper, away: lenders.away.clone() });
+        let copied = copy(&stored.plan, &stored.reserve, &frames, placement, output, keeping, progress).await?;
         let savings = stored.savings.settled(&stored.plan, |position| copied.came[position]);
         outcome.notes.extend(lenders.unused(&copied.unused));
+        outcome.notes.extend(copied.kept.iter().filter_map(not_kept));
         let reasons = reasons(&stored, &copied, sources).await;
         let why = |name: &MachineName| reasons.get(name).cloned().map_or(Reason::TransferEnded, Reason::Failed);
         let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
@@ -139,15 +142,17 @@ impl CopyJob {
             abandoned: Abandoned::default(),
         };
         commit_point(writer, indexes, addition).await?;
+        let cached = copied.kept.as_ref().map_or_else(Amount::default, Kept::amount);
         let tally = Tally {
             planned,
             source: BlockTraffic::between(before.0, block_counts(&frames[..of_sources])),
-            target: BlockTraffic::between(before.1, self.target.block_counts()),
+            target: BlockTraffic::between(before.1, self.target.block_counts())
+                .with_reads(BlockTraffic::between(before.2, lenders.cache_counts())),
             duration: start.elapsed(),
         };
         let is_whole = |name: &MachineName| !settled.transferred.contains_key(name);
         let machines = machines.into_iter().filter(|machine| is_whole(&machine.name)).collect();
-        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, tally, savings, look_up: lenders.look_up });
+        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, tally, savings, look_up: lenders.look_up, cached });
         Ok(copied)
     }
 }
@@ -158,6 +163,11 @@ pub(super) fn is_fine(report: &MachineReport) -> bool {
         report.outcome,
         MachineOutcome::Complete { .. } | MachineOutcome::Unchanged { .. } | MachineOutcome::Waiting { .. }
     )
+}
+
+/// That the cache did not take what it should have.
+fn not_kept(kept: &Kept) -> Option<Note> {
+    kept.failure.clone().map(|why| Note::CacheNotFilled { why })
 }
 
 /// What a copy was to cost, given how far it came.

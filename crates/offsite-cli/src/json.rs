@@ -12,8 +12,8 @@ use offsite::model::RestorePoint;
 use offsite::model::Sequence;
 use offsite::model::Status;
 use offsite::report::{
-    Amount, BackupReport, BlockTraffic, ExportReport, ExportedMachine, ImportReport, LookUp, MachineOutcome, MachineReport,
-    MapReport, Operation, PopulateReport, RestoreReport, Savings, Tally, TransformReport,
+    Amount, BackupReport, BlockTraffic, ExportReport, ExportedMachine, ImportReport, LookUp, MachineOutcome,
+    MachineReport, MapReport, Operation, PopulateReport, RestoreReport, Savings, Tally, TransformReport,
 };
 use offsite::repository::Key;
 use offsite::retention::Verdict;

@@ -41,7 +41,12 @@ fn copies(days: &[model::Day]) -> Vec<(BlockMap, BlockMap)> {
 fn loans(wanted: &BlockMap, lends: impl Fn(&Digest) -> bool) -> Loans {
     let digests: BTreeSet<Digest> = wanted.stored().map(|(.., at)| at.digest).filter(lends).collect();
     let loan = |(digest, number): (Digest, u64)| {
-        let at = StoredBlock { file: ObjectId::new(8, 1), offset: number * 1000, length: 100 + u32::from(digest.0[3]), digest };
+        let at = StoredBlock {
+            file: ObjectId::new(8, 1),
+            offset: number * 1000,
+            length: 100 + u32::from(digest.0[3]),
+            digest,
+        };
         let holder = Address { machine: model::name(9), disk: DiskNumber(0), block: 0 };
         let lender = [Lender::Chain, Lender::Spare, Lender::Job, Lender::Cache][usize::from(digest.0[4] % 4)];
         (digest, Loan { source: 7, at, holder, lender })

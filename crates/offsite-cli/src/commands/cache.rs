@@ -41,7 +41,8 @@ fn settings(config: &Config, named: Option<&str>, path: &Path) -> Result<CacheSe
     match (all.pop(), all.is_empty()) {
         (Some(only), true) => Ok(only),
         (None, _) => Err(wrong(
-            "no repository has a cache: add cache = { path = \"...\", size = \"...\" } to the one that copies go to".to_owned(),
+            "no repository has a cache: add cache = { path = \"...\", size = \"...\" } to the one that copies go to"
+                .to_owned(),
         )),
         (Some(_), false) => Err(wrong("several repositories have a cache: say which with --cache NAME".to_owned())),
     }

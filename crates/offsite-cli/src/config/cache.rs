@@ -67,7 +67,9 @@ impl Config {
         }
         let size = cache.size.get_ref();
         match bytes(size) {
-            None => return Some(format!("cache.size: {size:?} is no size: write \"500 MiB\", \"10 GiB\" or \"1 TiB\"")),
+            None => {
+                return Some(format!("cache.size: {size:?} is no size: write \"500 MiB\", \"10 GiB\" or \"1 TiB\""));
+            }
             Some(0) => return Some("cache.size: 0 holds nothing; leave the cache out to have none".to_owned()),
             Some(_) => {}
         }
@@ -89,7 +91,8 @@ impl Config {
             other.is_some_and(|other| real(&self.folder().join(&other.path)) == here)
         };
         let before = self.repositories.keys().take_while(|other| *other != name).find(is_same);
-        before.map(|other| format!("cache.path: it is that of repository {other:?}; give each cache a folder of its own"))
+        before
+            .map(|other| format!("cache.path: it is that of repository {other:?}; give each cache a folder of its own"))
     }
 }
 

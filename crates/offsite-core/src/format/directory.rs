@@ -11,8 +11,7 @@ use super::index_record::{
 use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
 use crate::{
     BlockMap, BlockSize, Coverage, DiskIdentity, DiskMap, DiskNumber, FolderId, IndexReference, MachineMap,
-    MachineName, MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, StoredBlock,
-    Timestamp,
+    MachineName, MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
 };
 
 /// The directory of an index: everything but the blocks.

@@ -187,19 +187,14 @@ impl BlockCache {
     }
 
     /// Lets packs go that no run has used since `turn`, so that `more_bytes` fit. Returns whether they do.
-    async fn make_room(
-        &self,
-        state: &mut State,
-        place: &OpenRepository,
-        more_bytes: u64,
-        turn: u64,
-    ) -> Result<bool> {
+    async fn make_room(&self, state: &mut State, place: &OpenRepository, more_bytes: u64, turn: u64) -> Result<bool> {
         loop {
             let used = state.used_bytes().saturating_add(state.reserved_bytes).saturating_add(more_bytes);
             if used <= self.0.size_bytes {
                 return Ok(true);
             }
-            let oldest = state.packs.iter().filter(|(_, pack)| pack.turn < turn).min_by_key(|(id, pack)| (pack.turn, **id));
+            let oldest =
+                state.packs.iter().filter(|(_, pack)| pack.turn < turn).min_by_key(|(id, pack)| (pack.turn, **id));
             let Some(id) = oldest.map(|(id, _)| *id) else { return Ok(false) };
             self.drop_pack(state, place, id).await?;
         }

@@ -81,9 +81,8 @@ impl Keeper {
         length: u32,
         frame: impl FnOnce(ObjectId, u32) -> [Bytes; 2],
     ) -> Result<bool> {
-        let fits = |pack: &Pack, bytes: u64| {
-            pack.bytes + u64::from(length) + list_bytes(pack.rows.len() as u64 + 1) <= bytes
-        };
+        let fits =
+            |pack: &Pack, bytes: u64| pack.bytes + u64::from(length) + list_bytes(pack.rows.len() as u64 + 1) <= bytes;
         if self.open.as_ref().is_some_and(|(pack, bytes)| !fits(pack, *bytes)) {
             self.close().await?;
         }

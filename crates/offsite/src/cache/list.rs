@@ -64,7 +64,8 @@ mod tests {
     #[test]
     fn a_list_reads_back_and_no_other_bytes_do() {
         let id = ObjectId::new(3, 4);
-        let frame = |byte: u8| StoredBlock { file: id, offset: u64::from(byte) * 10, length: 10, digest: Digest([byte; 32]) };
+        let frame =
+            |byte: u8| StoredBlock { file: id, offset: u64::from(byte) * 10, length: 10, digest: Digest([byte; 32]) };
         let bytes = encode(id, &[frame(9), frame(2), frame(5)]);
         assert_eq!(bytes.len() as u64, list_bytes(3));
         assert_eq!(decode(id, &bytes), Some(vec![(frame(2), 1), (frame(5), 2), (frame(9), 0)]));

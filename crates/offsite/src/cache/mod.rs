@@ -10,6 +10,6 @@ mod list;
 mod pack;
 mod usage;
 
-pub(crate) use block_cache::{CacheRun, MACHINE};
 pub use block_cache::{BlockCache, BlockCacheError};
+pub(crate) use block_cache::{CacheRun, MACHINE};
 pub(crate) use keeper::{Keeper, Kept};

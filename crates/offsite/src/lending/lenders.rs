@@ -49,16 +49,7 @@ impl Lenders {
     /// Nobody yet. Other chains are to be held by pins if `with_pins` is set.
     pub(crate) fn new(with_pins: bool) -> Self {
         let (look_up, notes) = (LookUp::NothingMissing, Vec::new());
-        Self {
-            look_up,
-            own: None,
-            others: Vec::new(),
-            cache: None,
-            away: BTreeSet::new(),
-            first: 0,
-            with_pins,
-            notes,
-        }
+        Self { look_up, own: None, others: Vec::new(), cache: None, away: BTreeSet::new(), first: 0, with_pins, notes }
     }
 
     /// Looks up `digests`, which ascend, and holds what is found. `first` is the number of folders that the copy reads from anyway.

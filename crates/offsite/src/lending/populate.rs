@@ -7,6 +7,7 @@ use offsite_core::plan::Amount;
 
 use super::search::{Indexed, Searched, Wanted, live};
 use crate::cache::{CacheRun, Keeper};
+use crate::claims::pin::Pin;
 use crate::error::{Within, within};
 use crate::gate::Passage;
 use crate::mover::{FrameSource, Wanted as Block, fill};
@@ -15,7 +16,6 @@ use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{ErrorSummary, PopulateReport, Unfilled};
 use crate::teller::{Control, Running};
-use crate::claims::pin::Pin;
 use crate::{BlockCache, Gate, OpenGate, OpenRepository, Progress, Result, Silent};
 
 /// The number of pages of an index that are looked at together.

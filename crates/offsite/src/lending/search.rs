@@ -147,7 +147,8 @@ impl<'a> Searched<'a> {
         }
         let directory = indexes.directory(reference, any).await?;
         let all = directory.all_pages();
-        let mut segment = filter.filter(|_| candidates.is_none()).and_then(|filter| filter.builder(self.folder, *reference));
+        let mut segment =
+            filter.filter(|_| candidates.is_none()).and_then(|filter| filter.builder(self.folder, *reference));
         let pages: Vec<(u32, &Page)> = match &candidates {
             Some(numbers) => {
                 let page = |number: &u32| Some((*number, all.get(usize::try_from(*number).ok()?)?));

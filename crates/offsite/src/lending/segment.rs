@@ -137,9 +137,8 @@ pub(super) fn sweep(folder: &Path, is_needed: impl Fn(&str) -> bool) {
 /// Whether a file has the name of a segment: an identity, and an id.
 fn is_ours(name: &str) -> bool {
     let name = name.split('.').next().unwrap_or_default();
-    name.split_once('-').is_some_and(|(folder, index)| {
-        folder.parse::<FolderId>().is_ok() && ObjectId::parse(index).is_some()
-    })
+    name.split_once('-')
+        .is_some_and(|(folder, index)| folder.parse::<FolderId>().is_ok() && ObjectId::parse(index).is_some())
 }
 
 /// The pages that may have one of `wanted`, the ascending [keys](key) of digests. `None` if there is no such segment, or it is damaged

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use offsite_repository::{Endpoint, Repository};
 
-use crate::{BlockCache, OpenRepository};
 use crate::report::LookUp;
+use crate::{BlockCache, OpenRepository};
 
 /// When a copy looks up what the side of the target already has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]

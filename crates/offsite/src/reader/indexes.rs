@@ -334,7 +334,11 @@ impl Indexes {
     ///
     /// # Errors
     /// As for [`Indexes::step`].
-    pub(crate) async fn directory(&mut self, reference: &IndexReference, point: &RestorePoint) -> Result<Arc<Directory>> {
+    pub(crate) async fn directory(
+        &mut self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+    ) -> Result<Arc<Directory>> {
         if let Some(known) = self.directories.get(&reference.id) {
             return Ok(Arc::clone(known));
         }
@@ -420,7 +424,12 @@ impl Indexes {
         }
     }
 
-    pub(crate) fn damaged(&self, reference: &IndexReference, point: &RestorePoint, source: Option<FormatError>) -> Error {
+    pub(crate) fn damaged(
+        &self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+        source: Option<FormatError>,
+    ) -> Error {
         let key = self.layout.index(reference.id).map_or_else(|_| reference.id.to_string(), |key| key.to_string());
         let part = DamagedPart::Index { sequence: point.sequence };
         let error = Error::damaged(part, key, self.repository.located()).in_job(self.layout.job());

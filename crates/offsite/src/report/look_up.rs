@@ -25,7 +25,9 @@ impl fmt::Display for LookUp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Made => "each block was looked up at the side of the target",
-            Self::CacheOnly => "looked up in the cache alone: the target is not on this host, so its chains save no link",
+            Self::CacheOnly => {
+                "looked up in the cache alone: the target is not on this host, so its chains save no link"
+            }
             Self::NothingMissing => "not looked up: no block has to come from a source",
             Self::Off => "not looked up: the job does not want it",
             Self::SourceIsHere => "not looked up: the source is on this host, so no link is saved",

@@ -394,13 +394,17 @@ impl fmt::Display for Note {
                 write!(formatter, "{machine}: {blocks}, stored with restore {of} {points}, {why}")
             }
             Self::LenderNotSearched { job, location, why } => {
-                write!(formatter, "job {job} in {location} was not searched for blocks that need not cross the link: {why}")
+                write!(
+                    formatter,
+                    "job {job} in {location} was not searched for blocks that need not cross the link: {why}"
+                )
             }
             Self::CacheNotFilled { why } => {
                 write!(formatter, "not all that came over the link was put into the cache: {why}")
             }
             Self::ReadElsewhere { is_lent, blocks, why } => {
-                let (of, how) = if *is_lent { ("the target", "from the source") } else { ("the source", "in other frames") };
+                let (of, how) =
+                    if *is_lent { ("the target", "from the source") } else { ("the source", "in other frames") };
                 let blocks = if *blocks == 1 { "1 block".to_owned() } else { format!("{blocks} blocks") };
                 write!(formatter, "{blocks} could not be used as {of} has them, and were read {how}: {why}")
             }

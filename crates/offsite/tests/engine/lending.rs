@@ -13,7 +13,9 @@ use offsite_repository::{Endpoint, Key, RepositoryExt};
 use crate::support::gates::StopAfter;
 use crate::support::objects::{bytes_of, keys, space, stray};
 use crate::support::truth::Truth;
-use crate::support::{BLOCK, Machines, Random, copy_job, day, job, keep, memory_repository_with, open_memory, scratch, seed};
+use crate::support::{
+    BLOCK, Machines, Random, copy_job, day, job, keep, memory_repository_with, open_memory, scratch, seed,
+};
 
 const COPY: &str = "Offsite Copy";
 
@@ -286,7 +288,8 @@ async fn a_copy_that_borrows_goes_on_where_it_was_cut_off() {
         }
         assert_eq!(pins(&memory, "Lender"), []);
         let second = copy.sync(&SyncRequest::at(day(1))).await.unwrap();
-        let sent = |sync: &Option<offsite::report::SyncReport>| sync.as_ref().map_or(0, |sync| sync.savings.sent.blocks);
+        let sent =
+            |sync: &Option<offsite::report::SyncReport>| sync.as_ref().map_or(0, |sync| sync.savings.sent.blocks);
         assert!(second.sync.as_ref().is_none_or(|sync| sync.tally.kept_to_plan()));
         assert_eq!(sent(&first.sync) + sent(&second.sync), 8, "{requests}");
         check(&memory, &target, &truth, COPY).await;

@@ -4,6 +4,7 @@
 mod support;
 
 mod attach;
+mod block_cache;
 mod carrying;
 mod counts;
 mod damage;

@@ -24,7 +24,8 @@ impl CopyJob {
             let judged = usize::try_from(number).ok().and_then(|number| judged.get(number));
             judged.is_some_and(|judged| is_looked_up(*judged))
         };
-        lenders.away = (0..).zip(&judged).filter(|(_, judged)| is_looked_up(**judged)).map(|(number, _)| number).collect();
+        lenders.away =
+            (0..).zip(&judged).filter(|(_, judged)| is_looked_up(**judged)).map(|(number, _)| number).collect();
         let digests = missing(sync, is_worth);
         let first = u32::try_from(judged.len()).unwrap_or(u32::MAX);
         if digests.is_empty() {
@@ -39,8 +40,12 @@ impl CopyJob {
         };
         // A frame that is known to be damaged is no help. Where that is not known, its digest tells.
         let noted = context.noted().await.unwrap_or_default();
-        let own =
-            Own { repository: context.repository, layout: context.indexes.layout(), head: context.head, spare: sync.spare };
+        let own = Own {
+            repository: context.repository,
+            layout: context.indexes.layout(),
+            head: context.head,
+            spare: sync.spare,
+        };
         lenders.find(&self.lending, own, digests, first, |at| noted.names(at)).await
     }
 }

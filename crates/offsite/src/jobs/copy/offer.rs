@@ -3,9 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::plan::{
-    Arrival, Detour, Move, Placement, Plan, Reclaiming, Savings, SyncInput, retire, sync_lent,
-};
+use offsite_core::plan::{Arrival, Detour, Move, Placement, Plan, Reclaiming, Savings, SyncInput, retire, sync_lent};
 use offsite_core::retention::{ArchiveMethod, Flags, Marks, mark};
 use offsite_core::{
     BlockMap, Head, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint,
@@ -222,9 +220,11 @@ impl NewPoint {
             let places = plan.moves.iter().zip(&copied.places);
             let places: BTreeMap<(ObjectId, u64), Option<StoredBlock>> =
                 places.map(|(step, place)| ((step.to.file, step.to.offset), *place)).collect();
-            let arrived = plan.moves.iter().zip(&copied.places).filter_map(|(step, place)| {
-                Some(Move { to: (*place)?, ..step.clone() })
-            });
+            let arrived = plan
+                .moves
+                .iter()
+                .zip(&copied.places)
+                .filter_map(|(step, place)| Some(Move { to: (*place)?, ..step.clone() }));
             let moves = arrived.collect();
             (plan.moves, plan.files) = (moves, copied.files.clone());
             plan.detours = arrived_detours(&plan.detours, &copied.places);

@@ -61,7 +61,8 @@ impl CopyJob {
         }
         writer.label(&labels);
         left_out.clone_from(&others);
-        let notes = sources.notes().chain(self.notes.iter().cloned()).chain(notes).chain(lenders.notes.drain(..)).collect();
+        let notes =
+            sources.notes().chain(self.notes.iter().cloned()).chain(notes).chain(lenders.notes.drain(..)).collect();
         let mut outcome = SyncOutcome { sync: None, machines: others, notes, doubts };
         let Some(stored) = stored else {
             writer.select(&selected);
@@ -152,7 +153,17 @@ impl CopyJob {
         };
         let is_whole = |name: &MachineName| !settled.transferred.contains_key(name);
         let machines = machines.into_iter().filter(|machine| is_whole(&machine.name)).collect();
-        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, tally, savings, look_up: lenders.look_up, cached });
+        outcome.sync = Some(SyncReport {
+            sequence,
+            time,
+            full,
+            joined: joins,
+            machines,
+            tally,
+            savings,
+            look_up: lenders.look_up,
+            cached,
+        });
         Ok(copied)
     }
 }

@@ -176,7 +176,16 @@ fn savings(savings: &Savings, look_up: LookUp) -> Value {
     ];
     let amounts = amounts.map(|(name, amount)| (name.to_owned(), self::amount(amount)));
     let mut value = Value::Object(amounts.into_iter().collect());
-    value["look_up"] = serde_json::to_value(look_up).unwrap_or_default();
+    value["look_up"] = match look_up {
+        LookUp::Made => "made",
+        LookUp::CacheOnly => "cache_only",
+        LookUp::NothingMissing => "nothing_missing",
+        LookUp::Off => "off",
+        LookUp::SourceIsHere => "source_is_here",
+        LookUp::TargetIsAway => "target_is_away",
+        _ => "unknown",
+    }
+    .into();
     value
 }
 

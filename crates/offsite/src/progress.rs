@@ -144,6 +144,7 @@ impl fmt::Display for Task {
             Self::Export => "export",
             Self::Import => "import",
             Self::Map => "map",
+            Self::Populate => "filling of the cache",
         })
     }
 }

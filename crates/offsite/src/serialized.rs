@@ -104,6 +104,9 @@ fn sync() -> SyncReport {
         joined: true,
         machines: vec![copied()],
         tally: tally(),
+        savings: Savings { asked: Amount::new(9, 99), sent: Amount::new(2, 20), ..Savings::default() },
+        look_up: LookUp::Made,
+        cached: Amount::new(2, 20),
     }
 }
 
@@ -154,6 +157,9 @@ fn notes() -> Vec<Note> {
         Note::SourceNotSearched { job: job(), location: text("primary"), why: away() },
         Note::HealingWaits,
         Note::NotHealed { machine: machine(), blocks: 2, points: vec![Sequence(3)], searched: HealingSearch::Chain },
+        Note::LenderNotSearched { job: job(), location: text("dr"), why: away() },
+        Note::ReadElsewhere { is_lent: true, blocks: 2, why: away() },
+        Note::CacheNotFilled { why: away() },
         Note::NotVerified { why: away() },
         Note::DamageFound { places: 2 },
         Note::NotReadAgain { blocks: 2 },

@@ -8,7 +8,7 @@ use offsite_core::plan::Amount;
 use super::search::{Indexed, Searched, Wanted, live};
 use crate::cache::{CacheRun, Keeper};
 use crate::claims::pin::Pin;
-use crate::error::{Within, within};
+use crate::error::within;
 use crate::gate::Passage;
 use crate::mover::{FrameSource, Wanted as Block, fill};
 use crate::progress::{Step, Task};

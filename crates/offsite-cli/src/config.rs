@@ -23,7 +23,7 @@ use fault::Fault;
 use mail::MailConfig;
 pub(crate) use mail::{DigestSettings, JobMail};
 use offsite::runner::Settings;
-use offsite::{JobName, Lend, Selection, Traffic, Transforms};
+use offsite::{JobName, Selection, Traffic, Transforms};
 use serde::Deserialize;
 use toml::Spanned;
 

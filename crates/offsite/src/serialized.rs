@@ -104,10 +104,16 @@ fn sync() -> SyncReport {
         joined: true,
         machines: vec![copied()],
         tally: tally(),
-        savings: Savings { asked: Amount::new(9, 99), sent: Amount::new(2, 20), ..Savings::default() },
+        savings: savings(),
         look_up: LookUp::Made,
         cached: Amount::new(2, 20),
     }
+}
+
+fn savings() -> Savings {
+    let mut savings = Savings::default();
+    (savings.asked, savings.sent, savings.unchanged) = (Amount::new(9, 99), Amount::new(2, 20), Amount::new(7, 79));
+    savings
 }
 
 fn doubts() -> Vec<Doubt> {
@@ -398,7 +404,14 @@ fn write_plans(written: &mut Written) {
     let room = Room { needed_bytes: 3, free_bytes: Some(9), min_free_bytes: 1 };
     let planned = PlannedOperation { operation: Operation::RemoveArchive { sequence: Sequence(1) }, cost: cost() };
     let run = RunPlan {
-        sync: Some(PlannedSync { machines: vec![copied()], full: true, cost: cost(), room }),
+        sync: Some(PlannedSync {
+            machines: vec![copied()],
+            full: true,
+            cost: cost(),
+            room,
+            savings: Savings::default(),
+            look_up: LookUp::Off,
+        }),
         operations: vec![planned.clone()],
         machines: machines(),
         notes: vec![Note::PolicyChanged],

@@ -242,10 +242,10 @@ mod tests {
         made(folder.path(), 10_000);
         let found = |numbers: Vec<u64>| candidates(folder.path(), &name(1), &keys(numbers)).unwrap();
         assert_eq!(found(vec![5, 250, 251, 9_999]), [0, 2, 99]);
-        assert_eq!(found((10_000..10_100).collect()), []);
+        assert_eq!(found((10_000..10_100).collect()), Vec::<u32>::new());
         let all: Vec<u32> = (0..100).collect();
         assert_eq!(found((0..50_000).collect()), all);
-        assert_eq!(found(Vec::new()), []);
+        assert_eq!(found(Vec::new()), Vec::<u32>::new());
     }
 
     #[test]

@@ -13,9 +13,7 @@ use offsite_repository::{Endpoint, Key, RepositoryExt};
 use crate::support::gates::StopAfter;
 use crate::support::objects::{bytes_of, keys, space, stray};
 use crate::support::truth::Truth;
-use crate::support::{
-    BLOCK, Machines, Random, copy_job, day, job, keep, memory_repository_with, open_memory, scratch, seed,
-};
+use crate::support::{BLOCK, Machines, Random, day, job, keep, memory_repository_with, open_memory, scratch, seed};
 
 const COPY: &str = "Offsite Copy";
 
@@ -356,7 +354,7 @@ async fn random_histories_with_random_lenders_are_copied_right() {
         for name in names {
             machines.add(name, &[(4 + random.below(6)) * BLOCK + random.below(2) * 777]);
         }
-        let ((_, source), (memory, target)) = (away().await, here().await);
+        let ((_, source), (memory, _)) = (away().await, here().await);
         let (mut truth, folder) = (Truth::default(), scratch());
         for number in 0..6 {
             let from = machines.content(names[random.below(3)])[0].clone();

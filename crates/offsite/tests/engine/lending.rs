@@ -276,7 +276,7 @@ async fn a_copy_that_borrows_goes_on_where_it_was_cut_off() {
     let mut truth = Truth::default();
     truth.record(&machines, &["a", "b", "c"], day(1));
     for requests in 0..5 {
-        let memory = crate::support::objects::fork(&before).await;
+        let memory = before.fork();
         let target = open_memory(&memory).await;
         let copy = named(COPY, &source, &target);
         let request = SyncRequest::at(day(1)).gate(StopAfter::new(requests));
@@ -318,7 +318,7 @@ async fn the_filter_finds_what_the_indexes_have() {
     };
     let mut found = Vec::new();
     for round in ["plain", "made", "used", "damaged", "foreign", "gone"] {
-        let memory = crate::support::objects::fork(&before).await;
+        let memory = before.fork();
         let target = open_memory(&memory).await;
         match round {
             "damaged" => segments().iter().for_each(|path| {

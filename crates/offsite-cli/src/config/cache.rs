@@ -108,7 +108,7 @@ fn real(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for above in whole.ancestors() {
         if let (Ok(real), Ok(rest)) = (above.canonicalize(), whole.strip_prefix(above)) {
-            return real.join(rest);
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
         }
     }
     whole

@@ -12,7 +12,7 @@ use super::list::{self, Row};
 use super::usage::{self, Usage};
 use crate::error::Context;
 use crate::folder::layout::Layout;
-use crate::{Error, JobName, OpenRepository, Result};
+use crate::{Bytes, Error, JobName, OpenRepository, Result};
 
 /// The folder of the cache in its place, and the name that stands for the machine of all its frames.
 pub(crate) const MACHINE: &str = "cache";
@@ -30,7 +30,7 @@ const LEAST_BYTES: u64 = 16 << 20;
 #[non_exhaustive]
 pub enum BlockCacheError {
     /// The cache could not hold anything.
-    #[error("a cache of {size_bytes} bytes is too small: it needs at least {least_bytes}")]
+    #[error("a cache of {} is too small: it needs at least {}", Bytes(*size_bytes), Bytes(*least_bytes))]
     TooSmall {
         /// The size that was asked for, in bytes.
         size_bytes: u64,

@@ -19,7 +19,7 @@ const PAGES_MAX: u32 = 1 << 24;
 const MAGIC: [u8; 8] = *b"OFFSEG\x01\0";
 /// How many segments this process has begun.
 static MADE: AtomicU64 = AtomicU64::new(0);
-const HEADER_BYTES: usize = 8 + 16 + 8 + 8 + 8;
+const HEADER_BYTES: usize = 8 + 16 + 8 + 32 + 8;
 
 /// The index that a segment is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +39,9 @@ impl Name {
         header[..8].copy_from_slice(&MAGIC);
         header[8..24].copy_from_slice(&self.folder.bytes());
         header[24..32].copy_from_slice(&self.index.id.stored().to_le_bytes());
-        header[32..40].copy_from_slice(&self.index.directory_checksum.to_le_bytes());
-        let own = checksum(&header[..40]);
-        header[40..].copy_from_slice(&own.to_le_bytes());
+        header[32..64].copy_from_slice(&self.index.digest.0);
+        let own = checksum(&header[..64]);
+        header[64..].copy_from_slice(&own.to_le_bytes());
         header
     }
 }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn name(index: u32) -> Name {
-        Name { folder: FolderId::new([3; 16]), index: IndexReference::new(ObjectId::new(1, index), 100, 7) }
+        Name { folder: FolderId::new([3; 16]), index: IndexReference::new(ObjectId::new(1, index), 100, Digest([7; 32])) }
     }
 
     fn keys(numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
@@ -283,7 +283,7 @@ mod tests {
         let (bytes, wanted) = (std::fs::read(&path).unwrap(), keys([5]));
         assert!(candidates(folder.path(), &name(2), &wanted).is_none());
         let mut other = name(1);
-        other.index.directory_checksum = 8;
+        other.index.digest = Digest([8; 32]);
         assert!(candidates(folder.path(), &other, &wanted).is_none());
         for position in [0, 20, 41, 50, 60, 500, bytes.len() - 1] {
             let mut damaged = bytes.clone();

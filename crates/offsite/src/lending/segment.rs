@@ -221,7 +221,10 @@ mod tests {
     }
 
     fn name(index: u32) -> Name {
-        Name { folder: FolderId::new([3; 16]), index: IndexReference::new(ObjectId::new(1, index), 100, Digest([7; 32])) }
+        Name {
+            folder: FolderId::new([3; 16]),
+            index: IndexReference::new(ObjectId::new(1, index), 100, Digest([7; 32])),
+        }
     }
 
     fn keys(numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {

@@ -1,5 +1,6 @@
 //! The arguments of the command line.
 
+mod cache;
 mod carry;
 mod images;
 mod mail;
@@ -14,6 +15,7 @@ use offsite::model::MachineName;
 use offsite::model::Timestamp;
 use offsite::{BackupMethod, ImageFormat, JobName};
 
+pub(crate) use cache::{Cache, CacheCommand};
 pub(crate) use carry::{Export, Import, Map, Repair};
 pub(crate) use images::{Disk, FormatOf};
 pub(crate) use mail::{Mail, MailCommand};
@@ -53,6 +55,8 @@ pub(crate) enum Command {
     Status(Status),
     /// List or forget the drives of a repository whose drives are used in turn.
     Media(Media),
+    /// Fill the block cache of a repository before the first copy.
+    Cache(Cache),
     /// Send a test mail, to see whether the mail of the config arrives.
     Mail(Mail),
     /// List restore points.

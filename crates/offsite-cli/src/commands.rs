@@ -1,6 +1,7 @@
 //! One module for each command, and one for the plans that they print.
 
 pub(crate) mod backup;
+pub(crate) mod cache;
 pub(crate) mod chain;
 pub(crate) mod check_repository;
 pub(crate) mod export;

@@ -1,6 +1,7 @@
 //! The config file.
 
 mod bounds;
+mod cache;
 mod daemon;
 mod fault;
 mod mail;
@@ -15,6 +16,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use cache::CacheSettings;
+use cache::{CacheConfig, LendingConfig};
 use daemon::DaemonConfig;
 use fault::Fault;
 use mail::MailConfig;
@@ -25,6 +28,7 @@ use offsite::{JobName, Selection, Traffic, Transforms};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::cache::Caches;
 use crate::local_time::LocalTime;
 use crate::mail::Account;
 use crate::policy::RetentionConfig;
@@ -60,6 +64,9 @@ pub(crate) struct Config {
     /// The registry of the requests under way. All jobs of this process share it.
     #[serde(skip)]
     streams: Streams,
+    /// The block caches that this process has open.
+    #[serde(skip)]
+    pub(crate) caches: Caches,
     /// The tables as they are in the file. They tell what has changed.
     #[serde(skip)]
     tables: toml::Table,
@@ -95,6 +102,8 @@ pub(crate) struct RepositoryConfig {
     ///
     /// `None` stands for what its file system takes, and for 1 GiB if that punches no holes.
     file_mib_max: Option<u64>,
+    /// The block cache for copies to this repository, on a disk of this host.
+    cache: Option<CacheConfig>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -198,6 +207,9 @@ pub(crate) struct JobConfig {
     min_free: Option<Spanned<String>>,
     /// The limit of the block data that the job carries over the network.
     bandwidth: Option<Spanned<BandwidthConfig>>,
+    /// When the job looks up what the side of its target has.
+    #[serde(default)]
+    lending: LendingConfig,
     /// The name that the job had when its chain began. Its folder in the target has that name.
     renamed_from: Option<String>,
 }
@@ -256,6 +268,11 @@ impl Config {
             }
             if let Some(file) = &mut repository.credentials_file {
                 *file = config.folder.join(&*file);
+            }
+        }
+        for name in config.repositories.keys() {
+            if let Some(fault) = config.cache_fault(name) {
+                return Err(wrong(format!("repository {name:?}: {fault}")));
             }
         }
         for (name, job) in &config.jobs {
@@ -318,6 +335,11 @@ impl Config {
         let name = self.repository_name(repo);
         let range = self.repositories.get(name).map(RepositoryConfig::stream_range);
         self.streams.share(name, range.unwrap_or_else(|| StreamRange::up_to(STREAMS)))
+    }
+
+    /// Uses the block caches that another config of this process has open.
+    pub(crate) fn keep_caches(&mut self, caches: &Caches) {
+        self.caches = caches.clone();
     }
 
     /// Returns the name of the repository that `repo` names or locates. A location that the file does not have stays as it is.

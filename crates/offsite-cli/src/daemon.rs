@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::cache::Caches;
 use crate::clock::clock;
 use crate::config::Config;
 use crate::error_text::{chain_of, one_line};
@@ -49,15 +50,15 @@ pub(crate) async fn run(arguments: &args::Daemon, path: &Path) -> Result<Status,
         let clock = clock.clone();
         move || clock.now()
     });
-    let streams = Streams::new();
-    let config = Arc::new(with_registries(config, &traffic, &streams));
+    let (streams, caches) = (Streams::new(), Caches::default());
+    let config = Arc::new(with_registries(config, &traffic, &streams, &caches));
     let (configs, seen) = watch::channel(config.clone());
     apply(&daemon, &config, &slots, &clock).await;
     let digests = tokio::spawn(digest::run(seen, clock.clone(), state.clone()));
     while signals.next().await == Request::Reload {
         match load(path) {
             Ok(config) => {
-                let config = Arc::new(with_registries(stay(config, &state), &traffic, &streams));
+                let config = Arc::new(with_registries(stay(config, &state), &traffic, &streams, &caches));
                 apply(&daemon, &config, &slots, &clock).await;
                 configs.send_replace(config);
                 info!("the config {} is in force", path.display());
@@ -109,8 +110,10 @@ fn stay(mut config: Config, state: &StateDir) -> Config {
     config
 }
 
-/// Returns the config with the registries of this daemon, in which its rules about traffic and its streams are in force from now on.
-fn with_registries(mut config: Config, traffic: &Traffic, streams: &Streams) -> Config {
+/// Returns the config with the registries of this daemon, in which its rules about traffic and its streams are in force from now on, and
+/// with the caches that the daemon has open.
+fn with_registries(mut config: Config, traffic: &Traffic, streams: &Streams, caches: &Caches) -> Config {
+    config.keep_caches(caches);
     config.keep_traffic(traffic);
     config.keep_streams(streams);
     config

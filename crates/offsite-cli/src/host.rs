@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use offsite::model::RepositoryId;
 use offsite::report::{ErrorSummary, Note, Unseen};
 use offsite::runner::{Activity, Clock, CopyRun, OpenFailure, OpenJob, RunReport, RunStatus};
-use offsite::{CopyJob, JobFolder, JobName, OpenRepository, Progress, Source, Transforms};
+use offsite::{CopyJob, JobFolder, JobName, Lend, Lending, OpenRepository, Progress, Source, Transforms};
 use offsite_backends::{EjectedMedium, Medium};
 
+use crate::cache::NotOpen;
 use crate::config::{Config, JobConfig};
 use crate::error_text::one_line;
 use crate::mail::{self, Mail, Origin, RunFacts};
@@ -153,8 +154,26 @@ impl Host {
             .transforms(transforms)
             .progress(self.progress.clone());
         let former = self.former_name(&copy, target).await?;
-        let notes = former.into_iter().map(|text| Note::Custom { text }).collect();
-        Ok(copy.notes(notes))
+        let (lending, without) = self.lending(job).await?;
+        let notes = former.into_iter().chain(without).map(|text| Note::Custom { text }).collect();
+        Ok(copy.lending(lending).notes(notes))
+    }
+
+    /// Returns what the job may read at the side of its target, and why it does without its cache.
+    async fn lending(&self, job: &JobConfig) -> Result<(Lending, Option<String>), Failure> {
+        let lending = Lending::new(job.lend()).filter(self.config.state_dir().filter());
+        let Some(settings) = self.config.cache_of(&job.target).filter(|_| job.lend() != Lend::Never) else {
+            return Ok((lending, None));
+        };
+        match self.config.caches.open(&settings).await {
+            Ok(cache) => Ok((lending.cache(cache), None)),
+            // A copy that waited for a cache would be worse off than one without.
+            Err(NotOpen::InUse(why)) => Ok((lending, Some(format!("the copy goes without its cache: {why}")))),
+            Err(NotOpen::Failed(failure @ Failure::WrongUse(_))) => Err(failure),
+            Err(NotOpen::Failed(failure)) => {
+                Ok((lending, Some(format!("the copy goes without its cache: {}", one_line(failure.text())))))
+            }
+        }
     }
 
     /// Returns the name of the job's folder in its target.

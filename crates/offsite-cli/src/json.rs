@@ -13,8 +13,8 @@ use offsite::model::RestorePoint;
 use offsite::model::Sequence;
 use offsite::model::Status;
 use offsite::report::{
-    BackupReport, BlockTraffic, ExportReport, ExportedMachine, ImportReport, MachineOutcome, MachineReport, MapReport,
-    Operation, RestoreReport, Tally, TransformReport,
+    Amount, BackupReport, BlockTraffic, ExportReport, ExportedMachine, ImportReport, LookUp, MachineOutcome,
+    MachineReport, MapReport, Operation, PopulateReport, RestoreReport, Savings, Tally, TransformReport,
 };
 use offsite::repository::Key;
 use offsite::retention::Verdict;
@@ -147,6 +147,7 @@ pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
             "machines": sync.machines.iter().map(|machine| machine.name.as_str()).collect::<Vec<_>>(),
             "planned": cost(&sync.cost),
             "room": room(&sync.room),
+            "savings": savings(&sync.savings, sync.look_up),
         })
     });
     json!({
@@ -156,6 +157,54 @@ pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
         "machines": plan.machines.iter().map(machine).collect::<Vec<_>>(),
         "missing_machines": plan.absent().map(MachineName::as_str).collect::<Vec<_>>(),
         "notes": words::notes(&plan.notes, &plan.doubts),
+    })
+}
+
+/// Returns what a copy was asked for, what of it came from the source, and why the rest did not.
+fn savings(savings: &Savings, look_up: LookUp) -> Value {
+    let amounts = [
+        ("asked", savings.asked),
+        ("sent", savings.sent),
+        ("unchanged", savings.unchanged),
+        ("zero", savings.zero),
+        ("spare", savings.spare),
+        ("chain", savings.chain),
+        ("other_machine", savings.machine),
+        ("other_job", savings.job),
+        ("cache", savings.cache),
+        ("twice", savings.twice),
+        ("left", savings.left),
+    ];
+    let amounts = amounts.map(|(name, amount)| (name.to_owned(), self::amount(amount)));
+    let mut value = Value::Object(amounts.into_iter().collect());
+    value["look_up"] = match look_up {
+        LookUp::Made => "made",
+        LookUp::CacheOnly => "cache_only",
+        LookUp::NothingMissing => "nothing_missing",
+        LookUp::Off => "off",
+        LookUp::SourceIsHere => "source_is_here",
+        LookUp::TargetIsAway => "target_is_away",
+        _ => "unknown",
+    }
+    .into();
+    value
+}
+
+fn amount(amount: Amount) -> Value {
+    json!({ "blocks": amount.blocks, "bytes": amount.bytes })
+}
+
+pub(crate) fn populate(repository: &str, report: &PopulateReport, used_bytes: u64) -> Value {
+    let unfilled = report.unfilled.iter().map(|job| json!({ "job": job.job.as_str(), "why": job.why.to_string() }));
+    json!({
+        "repository": repository,
+        "added": amount(report.kept),
+        "there_before": amount(report.had),
+        "damaged_blocks": report.damaged_blocks,
+        "is_full": report.is_full,
+        "used_bytes": used_bytes,
+        "failure": report.failure.as_ref().map(ToString::to_string),
+        "not_read": unfilled.collect::<Vec<_>>(),
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod advice;
 mod args;
+mod cache;
 mod clock;
 mod commands;
 mod config;
@@ -80,6 +81,7 @@ async fn run(arguments: Arguments) -> Result<Status, Failure> {
         Command::Daemon(arguments) => daemon::run(&arguments, &config).await,
         Command::Status(status) => commands::status::run(&status, &config),
         Command::Media(media) => commands::media::run(&media, &config).await,
+        Command::Cache(cache) => commands::cache::run(&cache, &config).await,
         Command::Mail(mail) => commands::mail::run(&mail, &config).await,
         Command::Points(points) => commands::points::run(&points, &config).await,
         Command::Chain(chain) => commands::chain::run(&chain, &config).await,

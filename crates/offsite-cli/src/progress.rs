@@ -164,6 +164,7 @@ pub(crate) fn words(activity: &Activity<'_>) -> &'static str {
         (_, Task::Export) => "exporting",
         (_, Task::Import) => "importing",
         (_, Task::Map) => "mapping",
+        (_, Task::Populate) => "filling the cache",
         _ => "copying",
     }
 }

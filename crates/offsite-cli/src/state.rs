@@ -95,6 +95,11 @@ impl StateDir {
         self.0.join("media").join(name)
     }
 
+    /// Returns the folder of the filters that say which pages of indexes have which digests.
+    pub(crate) fn filter(&self) -> PathBuf {
+        self.0.join("filter")
+    }
+
     /// Returns the folder of the mails that no server has taken yet.
     pub(crate) fn outbox(&self) -> PathBuf {
         self.0.join("mail")

@@ -34,6 +34,24 @@ impl Coverage {
         Self { machines: machines.collect() }
     }
 
+    /// These blocks and no others.
+    #[must_use]
+    pub fn of_blocks<'a>(blocks: impl IntoIterator<Item = (&'a MachineName, DiskNumber, u32)>) -> Self {
+        let mut machines: BTreeMap<MachineName, Disks> = BTreeMap::new();
+        for (name, disk, block) in blocks {
+            if !machines.contains_key(name) {
+                machines.insert(name.clone(), Disks::default());
+            }
+            if let Some(disks) = machines.get_mut(name) {
+                disks.ranges.entry(disk).or_default().push(block..block.saturating_add(1));
+            }
+        }
+        for ranges in machines.values_mut().flat_map(|disks| disks.ranges.values_mut()) {
+            *ranges = joined(std::mem::take(ranges));
+        }
+        Self { machines }
+    }
+
     /// One lot of the blocks of `step`: those in at most `pieces_max` pieces of its disks.
     ///
     /// A piece has 4,096 blocks. As `turn` counts up, the lots cover all blocks and then start again. So the look-up of one lot

@@ -21,7 +21,7 @@ pub struct StoredBlock {
 
 impl StoredBlock {
     /// Whether both are the same frame.
-    fn same_place(&self, other: &Self) -> bool {
+    pub(crate) fn same_place(&self, other: &Self) -> bool {
         self.file == other.file && self.offset == other.offset
     }
 }

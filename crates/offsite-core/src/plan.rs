@@ -16,6 +16,7 @@ use std::ops::Range;
 use crate::{BlockMap, DiskNumber, MachineName, ObjectId, StoredBlock};
 
 mod arrival;
+mod detour;
 mod merge;
 mod relocate;
 mod retire;
@@ -23,6 +24,7 @@ mod space;
 mod sync;
 
 pub use arrival::Arrival;
+pub use detour::{Amount, Came, Detour, Lender, Loan, Loans, Saving, Savings, missing, sync_lent};
 pub use merge::{MergeInput, adopt, fold};
 pub use relocate::{Relocation, relocate, replace};
 pub use retire::{Files, Reclaiming, references, retire};
@@ -86,6 +88,8 @@ pub struct Plan {
     pub index: BlockMap,
     /// The blocks to move, in the order in which they are written.
     pub moves: Vec<Move>,
+    /// The moves whose blocks are read elsewhere than from their own frames at the source, by their position in `moves`.
+    pub detours: BTreeMap<usize, Detour>,
     /// The new files and their lengths in bytes, headers and padding included.
     pub files: BTreeMap<ObjectId, u64>,
     /// The existing files that the plan writes into, with their lengths afterwards.
@@ -201,7 +205,20 @@ impl Plan {
     /// The read requests, in the order of the moves.
     #[must_use]
     pub fn batches(&self) -> Vec<Batch> {
-        move_batches(&self.moves)
+        if self.detours.is_empty() {
+            return move_batches(&self.moves);
+        }
+        let reads: Vec<(u32, StoredBlock)> = (0..self.moves.len()).filter_map(|position| self.read(position)).collect();
+        batches_of_folders(&reads, |(source, _)| *source, |(_, from)| *from)
+    }
+
+    /// The number of the folder that a move reads from, and the frame that it reads there.
+    ///
+    /// `None` if there is no such move.
+    #[must_use]
+    pub fn read(&self, position: usize) -> Option<(u32, StoredBlock)> {
+        let step = self.moves.get(position)?;
+        Some(self.detours.get(&position).map_or((step.source, step.from), |detour| (detour.source, detour.from)))
     }
 
     /// The files of the chain after the commit.
@@ -265,17 +282,21 @@ const GAP_BYTES_MAX: u64 = 16 << 10;
 /// No request reads from two folders.
 #[must_use]
 pub fn move_batches(moves: &[Move]) -> Vec<Batch> {
+    batches_of_folders(moves, |step| step.source, |step| step.from)
+}
+
+fn batches_of_folders<T>(items: &[T], source: impl Fn(&T) -> u32, from: impl Fn(&T) -> StoredBlock) -> Vec<Batch> {
     let mut all = Vec::new();
     let mut start = 0;
-    for part in moves.chunk_by(|left, right| left.source == right.source) {
+    for part in items.chunk_by(|left, right| source(left) == source(right)) {
         let shift = |batch: Batch| Batch { items: batch.items.start + start..batch.items.end + start, ..batch };
-        all.extend(batches(part, |step| step.from).into_iter().map(shift));
+        all.extend(batches(part, &from).into_iter().map(shift));
         start += part.len();
     }
     all
 }
 
-/// Groups neighbouring items whose frames follow each other in one file.
+/// Groups neighbouring items whose frames follow each other in one file, or that share a frame.
 ///
 /// `place` returns where the frame of an item lies. The items keep their order.
 pub fn batches<T>(items: &[T], place: impl Fn(&T) -> StoredBlock) -> Vec<Batch> {
@@ -283,7 +304,12 @@ pub fn batches<T>(items: &[T], place: impl Fn(&T) -> StoredBlock) -> Vec<Batch> 
     for (position, item) in items.iter().enumerate() {
         let at = place(item);
         let end = at.offset + u64::from(at.length);
+        let before = position.checked_sub(1).and_then(|before| items.get(before)).map(&place);
         match batches.last_mut() {
+            // The same frame, for another block.
+            Some(batch) if before.is_some_and(|before| before.same_place(&at) && before.length == at.length) => {
+                batch.items.end = position + 1;
+            }
             Some(batch)
                 if batch.file == at.file
                     && (batch.range.end..=batch.range.end + GAP_BYTES_MAX).contains(&at.offset)

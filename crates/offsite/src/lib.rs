@@ -21,6 +21,7 @@
 //! To cancel an operation, drop its future. What was committed stays, nothing else becomes visible, and the next run cleans up.
 
 mod bytes;
+mod cache;
 mod claims;
 mod commit;
 mod error;
@@ -35,6 +36,7 @@ mod gate;
 mod image;
 mod job_name;
 mod jobs;
+mod lending;
 mod mover;
 mod now;
 mod progress;
@@ -55,6 +57,7 @@ mod teller;
 mod traffic;
 
 pub use bytes::Bytes;
+pub use cache::{BlockCache, BlockCacheError};
 pub use commit::remove_job::RemovedJob;
 pub use commit::room::Room;
 pub use error::{DamagedPart, Error, ErrorClass, ErrorPlace, Result, Side};
@@ -75,6 +78,7 @@ pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBac
 pub use jobs::copy::{CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::{TransformJob, TransformPlan};
+pub use lending::{Lend, Lending, Populate};
 pub use now::Now;
 pub use offsite_core::retention::Policy;
 pub use offsite_core::schedule::Schedule;

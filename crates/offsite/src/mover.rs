@@ -29,10 +29,12 @@ mod around;
 mod clone;
 mod codec;
 mod copy;
+mod detour;
 mod extract;
 mod find;
 mod fold;
 mod ingest;
+mod keep;
 mod load;
 mod output;
 mod pour;
@@ -47,11 +49,12 @@ pub(crate) use ahead::GivesWay;
 pub(crate) use around::Lost;
 pub(crate) use clone::clone_frames;
 pub(crate) use codec::DEFAULT_LEVEL;
-pub(crate) use copy::{Copied, Ending, copy};
+pub(crate) use copy::{Copied, Ending, Ways, copy};
 pub(crate) use extract::{extract, write_zeros};
 pub(crate) use find::{Found, find};
 pub(crate) use fold::fold;
 pub(crate) use ingest::{IngestDisk, Ingested, bytes_to_read, ingest};
+pub(crate) use keep::{Keeping, fill};
 pub(crate) use load::load;
 pub(crate) use output::{Output, OutputHeader};
 pub(crate) use pour::pour;
@@ -68,6 +71,7 @@ use offsite_core::plan::{Address, Batch};
 use offsite_core::{MachineName, MachineNumber, StoredBlock};
 use offsite_repository::{Counts, ErrorKind, Key, RepositoryExt};
 
+use crate::cache::{CacheRun, MACHINE};
 use crate::error::{Context, Within};
 use crate::folder::layout::Layout;
 use crate::{DamagedPart, Error, OpenRepository, Result};
@@ -97,6 +101,12 @@ impl FrameSource {
     pub(crate) fn new(repository: &OpenRepository, layout: &Layout, head: &Head) -> Self {
         let numbers = head.machines.iter().cloned().zip((0..).map(MachineNumber)).collect();
         Self { repository: repository.clone(), layout: layout.clone(), numbers }
+    }
+
+    /// The packs of a block cache.
+    pub(crate) fn of_cache(run: &CacheRun) -> Self {
+        let numbers = MachineName::new(MACHINE).into_iter().map(|name| (name, MachineNumber(0))).collect();
+        Self { repository: run.place.clone(), layout: run.layout().clone(), numbers }
     }
 
     /// Returns the number of a machine in the frames of this folder.

@@ -83,6 +83,8 @@ pub enum Task {
     Import,
     /// A seed is mapped.
     Map,
+    /// A block cache is filled.
+    Populate,
 }
 
 /// A part of an operation.
@@ -134,7 +136,7 @@ pub enum Wait<'a> {
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Backup,
         Self::Copy,
         Self::Merge,
@@ -149,6 +151,7 @@ impl Task {
         Self::Export,
         Self::Import,
         Self::Map,
+        Self::Populate,
     ];
 
     /// The words for it: `backup`, `make full`, and so on.
@@ -169,6 +172,7 @@ impl Task {
             Self::Export => "export",
             Self::Import => "import",
             Self::Map => "map",
+            Self::Populate => "populate",
         }
     }
 }

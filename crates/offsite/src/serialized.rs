@@ -105,7 +105,16 @@ fn sync() -> SyncReport {
         machines: vec![copied()],
         tally: tally(),
         gave_way: Duration::from_secs(90),
+        savings: savings(),
+        look_up: LookUp::Made,
+        cached: Amount::new(2, 20),
     }
+}
+
+fn savings() -> Savings {
+    let mut savings = Savings::default();
+    (savings.asked, savings.sent, savings.unchanged) = (Amount::new(9, 99), Amount::new(2, 20), Amount::new(7, 79));
+    savings
 }
 
 fn doubts() -> Vec<Doubt> {
@@ -155,6 +164,9 @@ fn notes() -> Vec<Note> {
         Note::SourceNotSearched { job: job(), location: text("primary"), why: away() },
         Note::HealingWaits,
         Note::NotHealed { machine: machine(), blocks: 2, points: vec![Sequence(3)], searched: HealingSearch::Chain },
+        Note::LenderNotSearched { job: job(), location: text("dr"), why: away() },
+        Note::ReadElsewhere { is_lent: true, blocks: 2, why: away() },
+        Note::CacheNotFilled { why: away() },
         Note::NotVerified { why: away() },
         Note::DamageFound { places: 2 },
         Note::NotReadAgain { blocks: 2 },
@@ -394,7 +406,14 @@ fn write_plans(written: &mut Written) {
     let room = Room { needed_bytes: 3, free_bytes: Some(9), min_free_bytes: 1 };
     let planned = PlannedOperation { operation: Operation::RemoveArchive { sequence: Sequence(1) }, cost: cost() };
     let run = RunPlan {
-        sync: Some(PlannedSync { machines: vec![copied()], full: true, cost: cost(), room }),
+        sync: Some(PlannedSync {
+            machines: vec![copied()],
+            full: true,
+            cost: cost(),
+            room,
+            savings: Savings::default(),
+            look_up: LookUp::Off,
+        }),
         operations: vec![planned.clone()],
         machines: machines(),
         notes: vec![Note::PolicyChanged],

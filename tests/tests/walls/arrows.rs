@@ -19,9 +19,9 @@ const SOURCES: [&str; 6] = [
 ];
 
 /// The rooms of the engine, from the ground up: a room uses those before it and the files that lie in no room.
-const ROOMS: [&str; 13] = [
-    "report", "files", "image", "traffic", "folder", "claims", "mover", "reader", "commit", "recovery", "jobs",
-    "exchange", "runner",
+const ROOMS: [&str; 15] = [
+    "report", "files", "image", "traffic", "folder", "claims", "cache", "mover", "reader", "lending", "commit",
+    "recovery", "jobs", "exchange", "runner",
 ];
 
 /// A path in the code, as it is written.

@@ -1,5 +1,6 @@
 //! `offsite run`
 
+mod savings;
 mod summary;
 
 use std::path::Path;

@@ -22,7 +22,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// Parses a number of bytes like `500 MiB`, `10 GiB` or `1 TiB`.
-fn bytes(text: &str) -> Option<u64> {
+pub(super) fn bytes(text: &str) -> Option<u64> {
     let (count, unit) = text.trim().split_once(' ')?;
     let count: u64 = count.parse().ok()?;
     let shift = match unit.trim() {

@@ -7,7 +7,7 @@ use offsite::runner::{CopyRun, Overdue};
 use offsite::schedule::Span;
 use serde_json::{Value, json};
 
-use super::{tally, transform};
+use super::{amount, savings, tally, transform};
 use crate::words;
 
 pub(crate) fn interval(report: &CopyRun) -> Value {
@@ -95,6 +95,8 @@ pub(crate) fn sync(sync: &SyncReport) -> Value {
         "machines": machines,
         "io": tally(&sync.tally),
         "gave_way_secs": sync.gave_way.as_secs(),
+        "savings": savings(&sync.savings, sync.look_up),
+        "cached": amount(sync.cached),
     })
 }
 

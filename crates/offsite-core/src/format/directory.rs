@@ -11,7 +11,7 @@ use super::index_record::{
 use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
 use crate::{
     BlockMap, BlockSize, Coverage, Digest, DiskIdentity, DiskMap, DiskNumber, FolderId, IndexReference, MachineMap,
-    MachineName, MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, Timestamp,
+    MachineName, MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
 };
 
 /// The directory of an index: everything but the blocks.
@@ -190,6 +190,64 @@ impl Page {
     #[must_use]
     pub fn range(&self) -> Range<u64> {
         self.range.clone()
+    }
+}
+
+/// A stored block of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Row {
+    /// The position of its machine in [`Directory::machines`].
+    pub machine: usize,
+    /// The disk.
+    pub disk: DiskNumber,
+    /// The number of the block on the disk.
+    pub block: u32,
+    /// The place of its frame.
+    pub at: StoredBlock,
+}
+
+/// Going through all blocks, page by page.
+impl Directory {
+    /// All pages, in the order in which they lie in the index. Those of incomplete machines are left out.
+    #[must_use]
+    pub fn all_pages(&self) -> Vec<Page> {
+        let mut pages = Vec::new();
+        for (machine, (range, record)) in self.parts.iter().enumerate() {
+            if self.machines[machine].0.status == Status::Incomplete {
+                continue;
+            }
+            let mut start = range.start;
+            for (disk, record) in record.disks.iter().flatten().enumerate() {
+                for (number, page) in record.pages.iter().enumerate() {
+                    let end = start + page.bytes();
+                    pages.push(Page { machine, disk, number, range: start..end });
+                    start = end;
+                }
+            }
+        }
+        pages
+    }
+
+    /// The stored blocks of a page, whose bytes are `bytes`.
+    ///
+    /// # Errors
+    /// [`FormatError`] says what is damaged or contradictory.
+    pub fn rows(&self, page: &Page, bytes: &[u8]) -> Result<Vec<Row>> {
+        let disk = self.parts.get(page.machine).and_then(|(_, record)| record.disks.as_ref()?.get(page.disk));
+        let record = disk.and_then(|disk| Some((DiskNumber(disk.number), disk.pages.get(page.number)?)));
+        let (disk, record) = record.ok_or_else(|| FormatError::invalid(WHAT, "it has fewer pages"))?;
+        let needed_bytes = record.bytes();
+        if bytes.len() as u64 != needed_bytes {
+            return Err(FormatError::Short { what: WHAT, bytes: bytes.len() as u64, needed_bytes });
+        }
+        let mut runs = Vec::new();
+        decode_page(record, bytes, &self.files, &mut runs)?;
+        let row = |run: Run| match run {
+            Run::Stored { block, at } => Some(Row { machine: page.machine, disk, block, at }),
+            Run::Zero { .. } => None,
+        };
+        Ok(runs.into_iter().filter_map(row).collect())
     }
 }
 

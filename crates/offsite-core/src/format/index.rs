@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::columns::{DiskRecord, STORED_ROW_BYTES, encode_disk};
-pub use super::directory::{Directory, Page};
+pub use super::directory::{Directory, Page, Row};
 use super::error::{FormatError, Result};
 pub use super::index_record::INDEX_BYTES_MAX;
 use super::index_record::{

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::plan::{Address, Move, Plan};
-use crate::{BlockMap, MachineName, ObjectId, Run, StoredBlock};
+use crate::{BlockMap, DiskNumber, MachineName, ObjectId, Run, StoredBlock};
 
 /// The layout of frames in new backup files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,18 +91,35 @@ pub fn sync_from(sync: SyncInput<'_>, mut mint: impl FnMut() -> ObjectId) -> Pla
     let mut placer = Placer::new(sync.placement);
     let mut moves = Vec::new();
     let index = step.relocated(|machine, disk, block, from| {
-        let disks = sync.spare.machine(machine).map(|machine| &machine.disks);
-        let here = disks.and_then(|disks| disks.get(&disk)).and_then(|map| map.get(block));
-        if let Some(Run::Stored { at, .. }) = here
-            && at.digest == from.digest
-        {
+        if let Some(at) = spare_of(sync.spare, machine, disk, block, &from) {
             return at;
         }
         let (file, offset) = placer.place(from.length, &mut mint);
         let to = StoredBlock { file, offset, ..from };
-        let source = sync.sources.get(machine).copied().unwrap_or(0);
+        let source = sync.source_of(machine);
         moves.push(Move { address: Address { machine: machine.clone(), disk, block }, source, from, to });
         to
     });
     Plan { index, moves, files: placer.into_files(), ..Plan::default() }
+}
+
+impl SyncInput<'_> {
+    /// The number of the folder that has a machine.
+    pub(super) fn source_of(&self, machine: &MachineName) -> u32 {
+        self.sources.get(machine).copied().unwrap_or(0)
+    }
+}
+
+/// The spare block of this place, if it has the bytes of `wanted`.
+pub(super) fn spare_of(
+    spare: &BlockMap,
+    machine: &MachineName,
+    disk: DiskNumber,
+    block: u32,
+    wanted: &StoredBlock,
+) -> Option<StoredBlock> {
+    match spare.machine(machine)?.disks.get(&disk)?.get(block)? {
+        Run::Stored { at, .. } if at.digest == wanted.digest => Some(at),
+        _ => None,
+    }
 }

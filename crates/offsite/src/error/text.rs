@@ -110,6 +110,7 @@ pub(super) const fn the(task: Task) -> &'static str {
     match task {
         Task::Import => "the import",
         Task::Map => "the map",
+        Task::Populate => "the filling of the cache",
         _ => "the copy",
     }
 }

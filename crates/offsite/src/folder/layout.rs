@@ -89,6 +89,11 @@ impl Layout {
         self.key("verify", &format!("{number:020}"))
     }
 
+    /// When the packs of a block cache were used. Only the folder of a cache has it.
+    pub(crate) fn cache_usage(&self, id: ObjectId) -> Result<Key> {
+        self.key("usage", &id.to_string())
+    }
+
     pub(crate) fn heads(&self) -> Result<Prefix> {
         self.folder("head")
     }

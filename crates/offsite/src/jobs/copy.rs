@@ -1,5 +1,6 @@
 //! Copy jobs: restore points of one repository into an independent chain in another.
 
+mod borrow;
 mod dry_run;
 mod guard;
 mod offer;
@@ -26,7 +27,7 @@ use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
 use crate::report::{CopyReport, Doubt, MachineReport, Note, OperationReport, SyncOutcome, TransformReport, Unseen};
 use crate::teller::Control;
-use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
+use crate::{DEFAULT_LEASE, Error, Gate, JobName, Lending, OpenGate, OpenRepository, Progress, Result, Silent};
 
 pub use dry_run::{PlannedSync, RunPlan};
 pub use request::SyncRequest;
@@ -64,6 +65,7 @@ pub struct CopyJob {
     min_free_bytes: u64,
     target: OpenRepository,
     selection: Selection,
+    lending: Lending,
     transforms: Transforms,
     known_origins: BTreeSet<FolderId>,
     adopts: bool,
@@ -116,6 +118,7 @@ impl CopyJob {
             min_free_bytes: 0,
             target: target.clone(),
             selection: Selection::all(),
+            lending: Lending::default(),
             transforms: Transforms::keeping(Policy::default()),
             known_origins: BTreeSet::new(),
             adopts: false,
@@ -155,6 +158,13 @@ impl CopyJob {
     #[must_use]
     pub fn select(mut self, selection: Selection) -> Self {
         self.selection = selection;
+        self
+    }
+
+    /// Sets what the job may read at the side of the target, so that it need not cross the link.
+    #[must_use]
+    pub fn lending(mut self, lending: Lending) -> Self {
+        self.lending = lending;
         self
     }
 

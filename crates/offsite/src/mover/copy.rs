@@ -6,17 +6,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use futures::{StreamExt, stream};
-use offsite_core::plan::{Batch, Move, Placement, Placer, Plan, move_batches};
-use offsite_core::{MachineName, ObjectId};
-use offsite_repository::ErrorKind;
+use offsite_core::plan::{Came, Placement, Placer, Plan};
+use offsite_core::{MachineName, ObjectId, StoredBlock};
 
+use super::FrameSource;
 use super::ahead::{Ahead, GivesWay};
-use super::codec::{Sealed, open_frame};
+use super::detour::{Answer, Got, Instead, Piece, Reader};
+use super::keep::{Keeping, keep};
 use super::output::Output;
-use super::transfer::{no_source, source_of};
-use super::{FrameSource, Wanted, frame_in};
+use crate::cache::Kept;
 use crate::gate::Passage;
 use crate::progress::Step;
 use crate::report::ErrorSummary;
@@ -26,8 +25,16 @@ use crate::{Error, Result};
 /// What a copy has copied.
 #[derive(Debug)]
 pub(crate) struct Copied {
-    /// The place of each move's frame, in the order of the moves. `None` if the frame has not arrived.
-    pub(crate) places: Vec<Option<(ObjectId, u64)>>,
+    /// The new frame of each move, in the order of the moves. `None` if it has not arrived.
+    pub(crate) places: Vec<Option<StoredBlock>>,
+    /// How each of them came.
+    pub(crate) came: Vec<Came>,
+    /// What was put into the block cache. `None` if there is none.
+    pub(crate) kept: Option<Kept>,
+    /// Whether exactly what was planned of these moves was read.
+    pub(crate) is_as_planned: bool,
+    /// How many blocks of each folder could not be used as planned and were read elsewhere, and why the first of them could not.
+    pub(crate) unused: BTreeMap<u32, (u64, ErrorSummary)>,
     /// The new files with their lengths in bytes.
     pub(crate) files: BTreeMap<ObjectId, u64>,
     /// The bytes and the number of the requests that were answered.
@@ -38,6 +45,14 @@ pub(crate) struct Copied {
     /// The first of these errors. `None` if all blocks could be read.
     pub(crate) damage: Option<Error>,
     pub(crate) ending: Ending,
+}
+
+/// What a copy does beside reading and writing.
+pub(crate) struct Ways<'a> {
+    /// The block cache that it fills. `None` if there is none.
+    pub(crate) keeping: Option<Keeping>,
+    /// The backups that it gives way to.
+    pub(crate) precedence: &'a dyn GivesWay,
 }
 
 /// How a copy ended.
@@ -53,18 +68,27 @@ pub(crate) enum Ending {
 
 /// Copies the blocks of a plan. Each is read once, checked as it was stored, and written once.
 ///
-/// It reads one batch at a time while `precedence` says so. The written blocks are durable when it returns. If it fails, the error is one
-/// of the target, and nothing was written.
+/// `reserve` has ids of further files, should what is lent be of no use: the frames of the source may be longer.
+///
+/// It reads one batch at a time while the backups that it gives way to are at work. The written blocks are durable when it returns. If it
+/// fails, the error is one of the target, and nothing was written.
 pub(crate) async fn copy(
     plan: &Plan,
+    reserve: &[ObjectId],
     sources: &[FrameSource],
     placement: Placement,
     mut output: Output<'_>,
+    ways: Ways<'_>,
     progress: Teller<'_>,
-    precedence: &dyn GivesWay,
 ) -> Result<Copied> {
-    match carry(plan, sources, placement, &mut output, progress, precedence).await {
-        Ok(copied) => output.finish().await.map(|()| copied),
+    let Ways { mut keeping, precedence } = ways;
+    let carried = carry(plan, reserve, sources, placement, &mut output, keeping.as_mut(), progress, precedence).await;
+    let kept = match keeping {
+        Some(keeping) => Some(keeping.keeper.finish().await),
+        None => None,
+    };
+    match carried {
+        Ok(copied) => output.finish().await.map(|()| Copied { kept, ..copied }),
         Err(error) => {
             output.abort().await;
             Err(error)
@@ -74,18 +98,21 @@ pub(crate) async fn copy(
 
 async fn carry(
     plan: &Plan,
+    reserve: &[ObjectId],
     sources: &[FrameSource],
     placement: Placement,
     output: &mut Output<'_>,
+    mut keeping: Option<&mut Keeping>,
     progress: Teller<'_>,
     precedence: &dyn GivesWay,
 ) -> Result<Copied> {
     let moves = &plan.moves;
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
-    let batches = move_batches(moves);
+    let batches = plan.batches();
     let asked = batches.len();
     let halted = AtomicBool::new(false);
     let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let reader = Reader { plan, sources, progress: &progress };
     let passed = stream::iter(batches)
         .then(|batch| async {
             let is_open = !halted.load(Ordering::Relaxed)
@@ -95,19 +122,17 @@ async fn carry(
         })
         .take_while(|batch| std::future::ready(batch.is_some()))
         .filter_map(std::future::ready);
-    let read_from = |batch: Batch| async move {
-        match sources.get(source_of(moves, &batch)) {
-            Some(source) => read(source, moves, batch).await,
-            None => vec![(Err(no_source()), batch)],
-        }
-    };
     let ahead = Ahead::of(sources).giving_way(precedence);
-    let mut reads = ahead.ordered(passed, read_from).boxed();
+    let mut reads = ahead.ordered(passed, |batch| reader.read(batch)).boxed();
     // If frames are left out, those after them move up. They need no more files than were planned.
     let mut placer = Placer::new(placement);
-    let mut ids: VecDeque<ObjectId> = plan.files.keys().copied().collect();
+    let mut ids: VecDeque<ObjectId> = plan.files.keys().chain(reserve).copied().collect();
     let mut copied = Copied {
         places: vec![None; moves.len()],
+        came: vec![Came::Not; moves.len()],
+        is_as_planned: true,
+        kept: None,
+        unused: BTreeMap::new(),
         files: BTreeMap::new(),
         bytes_read: 0,
         read_requests: 0,
@@ -116,97 +141,76 @@ async fn carry(
         ending: Ending::Done,
     };
     let mut answered = 0;
-    let mut parts: VecDeque<(Result<Bytes>, Batch)> = VecDeque::new();
-    loop {
-        if parts.is_empty() {
-            let Some(read) = reads.next().await else { break };
-            answered += 1;
-            parts.extend(read);
-        }
-        let Some((answer, batch)) = parts.pop_front() else { break };
-        let steps = &moves[batch.items.clone()];
-        let bytes = match answer {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_loss() => {
-                steps.iter().for_each(|step| copied.note(&step.address.machine, &error));
-                copied.damage.get_or_insert(error);
-                continue;
-            }
-            Err(error) => {
-                halted.store(true, Ordering::Relaxed);
-                if !matches!(copied.ending, Ending::Failed(_)) {
-                    copied.ending = Ending::Failed(error);
-                }
-                continue;
-            }
-        };
-        copied.bytes_read += bytes.len() as u64;
-        copied.read_requests += 1;
-        let Some(source) = sources.get(source_of(moves, &batch)) else { return Err(no_source()) };
-        for (step, position) in steps.iter().zip(batch.items.clone()) {
-            match opened(&bytes, &batch, step, source) {
-                Ok(sealed) => {
-                    let mut is_short = false;
-                    let place = placer.place(step.from.length, || {
-                        ids.pop_front().unwrap_or_else(|| {
-                            is_short = true;
-                            ObjectId::from_stored(0)
-                        })
-                    });
-                    let number = numbers.get(&step.address.machine).copied().filter(|_| !is_short);
-                    let number = number.ok_or_else(|| {
-                        Error::defect(format!("a block of {} that was not planned", step.address.machine))
-                    })?;
-                    output.append(place, number, step.address.disk, step.address.block, sealed).await?;
-                    copied.places[position] = Some(place);
-                }
-                Err(error @ Error::Damaged { .. }) => {
-                    copied.note(&step.address.machine, &error);
+    let mut is_stopped = false;
+    while let Some(Answer { pieces, bytes_read, read_requests }) = reads.next().await {
+        answered += 1;
+        copied.bytes_read += bytes_read;
+        copied.read_requests += read_requests;
+        for Piece { items, got } in pieces {
+            copied.is_as_planned &= matches!(got, Got::Block(_, None));
+            let (sealed, instead) = match got {
+                Got::Block(sealed, instead) => (sealed, instead),
+                Got::Lost(error) => {
+                    moves[items].iter().for_each(|step| copied.note(&step.address.machine, &error));
                     copied.damage.get_or_insert(error);
+                    continue;
                 }
-                Err(error) => return Err(error),
+                Got::Failed(error) => {
+                    halted.store(true, Ordering::Relaxed);
+                    if !matches!(copied.ending, Ending::Failed(_)) {
+                        copied.ending = Ending::Failed(error);
+                    }
+                    continue;
+                }
+                Got::Stopped => {
+                    halted.store(true, Ordering::Relaxed);
+                    is_stopped = true;
+                    continue;
+                }
+                Got::Defect(error) => return Err(error),
+            };
+            if let Some(Instead { planned: (folder, why), .. }) = &instead {
+                copied.unused.entry(*folder).or_insert_with(|| (0, why.clone())).0 += items.len() as u64;
             }
-            progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
+            // What was lent is there already.
+            let from = instead.as_ref().map_or(items.start, |instead| instead.of);
+            let is_of_source = instead.is_some() || !plan.detours.contains_key(&from);
+            if let Some(keeping) = keeping.as_deref_mut().filter(|_| is_of_source)
+                && moves.get(from).is_some_and(|step| keeping.away.contains(&step.source))
+            {
+                keep(&mut keeping.keeper, &sealed).await;
+            }
+            for (step, position) in moves[items.clone()].iter().zip(items) {
+                let mut is_short = false;
+                let (file, offset) = placer.place(sealed.frame_bytes(), || {
+                    ids.pop_front().unwrap_or_else(|| {
+                        is_short = true;
+                        ObjectId::from_stored(0)
+                    })
+                });
+                let number = numbers.get(&step.address.machine).copied().filter(|_| !is_short);
+                let number = number.ok_or_else(|| {
+                    Error::defect(format!("a block of {} that was not planned", step.address.machine))
+                })?;
+                let length = sealed.frame_bytes();
+                output.append((file, offset), number, step.address.disk, step.address.block, sealed.clone()).await?;
+                copied.places[position] = Some(StoredBlock { file, offset, length, digest: step.from.digest });
+                copied.came[position] = instead.as_ref().map_or(Came::AsPlanned, |instead| instead.came(position));
+                progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
+            }
         }
     }
     drop(reads);
     progress.end();
-    if answered < asked && matches!(copied.ending, Ending::Done) {
+    if (answered < asked || is_stopped) && matches!(copied.ending, Ending::Done) {
         copied.ending = Ending::Stopped;
     }
     copied.files = placer.into_files();
     Ok(copied)
 }
 
-/// Reads a batch. If its file ends in the middle of the batch, the frames before the end are there. Then each frame is read alone.
-async fn read(source: &FrameSource, moves: &[Move], batch: Batch) -> Vec<(Result<Bytes>, Batch)> {
-    let is_cut = |error: &Error| error.is_loss() && error.repository_kind() != Some(ErrorKind::NotFound);
-    match source.read(&batch).await {
-        Err(error) if is_cut(&error) && batch.items.len() > 1 => {
-            let mut parts = Vec::with_capacity(batch.items.len());
-            for item in batch.items {
-                let at = moves[item].from;
-                let range = at.offset..at.offset + u64::from(at.length);
-                let alone = Batch { file: at.file, range, items: item..item + 1 };
-                parts.push((source.read(&alone).await, alone));
-            }
-            parts
-        }
-        answer => vec![(answer, batch)],
-    }
-}
-
 impl Copied {
     fn note(&mut self, machine: &MachineName, error: &Error) {
         self.damaged.entry(machine.clone()).or_insert_with(|| error.into());
     }
-}
-
-/// Returns the block of a move from the bytes that were read, ready to be stored under a new header.
-fn opened(bytes: &Bytes, batch: &Batch, step: &Move, source: &FrameSource) -> Result<Sealed> {
-    let frame = frame_in(bytes, batch, step.from)?;
-    let wanted = Wanted { address: step.address.clone(), at: step.from };
-    let number = source.number(&step.address.machine)?;
-    let (header, start) = open_frame(&frame, &wanted, number).map_err(|error| source.damaged(&wanted, error))?;
-    Ok(Sealed::of_frame(&header, frame.slice(start..)))
 }

@@ -128,7 +128,7 @@ async fn carry(
 }
 
 /// Returns the folder that a batch is read from.
-pub(super) fn source_of(moves: &[Move], batch: &Batch) -> usize {
+fn source_of(moves: &[Move], batch: &Batch) -> usize {
     moves.get(batch.items.start).map_or(0, |step| step.source as usize)
 }
 

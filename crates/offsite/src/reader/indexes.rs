@@ -281,21 +281,8 @@ impl Indexes {
                 _ => ranges.push(page.range()),
             }
         }
-        let key = self.layout.index(reference.id)?;
-        let buffers = match ranges.is_empty() {
-            true => Vec::new(),
-            false => {
-                let read = self.repository.backend().read(&key, ReadRequest::Ranges(&ranges)).await;
-                self.loaded(read, reference, point)?
-            }
-        };
-        let slice = |range: Range<u64>| {
-            let position = ranges.partition_point(|whole| whole.end < range.end);
-            let (whole, bytes) = ranges.get(position).zip(buffers.get(position))?;
-            let start = usize::try_from(range.start.checked_sub(whole.start)?).ok()?;
-            let end = usize::try_from(range.end - whole.start).ok()?;
-            (end <= bytes.len()).then(|| bytes.slice(start..end))
-        };
+        let buffers = self.ranges(reference, point, &ranges).await?;
+        let slice = |range: Range<u64>| slice_of(&ranges, &buffers, range);
         let bytes: Option<Vec<_>> =
             pages.iter().map(|page| self.pages.get(&place(page)).cloned().or_else(|| slice(page.range()))).collect();
         let bytes = bytes.ok_or_else(|| self.damaged(reference, point, None))?;
@@ -306,7 +293,52 @@ impl Indexes {
         directory.decode_pages(coverage, &pages, &bytes).map_err(|error| self.damaged(reference, point, Some(error)))
     }
 
-    async fn directory(&mut self, reference: &IndexReference, point: &RestorePoint) -> Result<Arc<Directory>> {
+    /// The bytes of these pages of an index, which ascend. They are not remembered.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn read_pages(
+        &self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+        pages: &[&Page],
+    ) -> Result<Vec<Bytes>> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for range in pages.iter().map(|page| page.range()) {
+            match ranges.last_mut() {
+                Some(last) if range.start <= last.end + GAP_BYTES_MAX => last.end = range.end,
+                _ => ranges.push(range),
+            }
+        }
+        let buffers = self.ranges(reference, point, &ranges).await?;
+        let bytes: Option<Vec<Bytes>> = pages.iter().map(|page| slice_of(&ranges, &buffers, page.range())).collect();
+        bytes.ok_or_else(|| self.damaged(reference, point, None))
+    }
+
+    /// The bytes of these ranges of an index.
+    async fn ranges(
+        &self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>> {
+        if ranges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let key = self.layout.index(reference.id)?;
+        let read = self.repository.backend().read(&key, ReadRequest::Ranges(ranges)).await;
+        self.loaded(read, reference, point)
+    }
+
+    /// What an index says but for its blocks.
+    ///
+    /// # Errors
+    /// As for [`Indexes::step`].
+    pub(crate) async fn directory(
+        &mut self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+    ) -> Result<Arc<Directory>> {
         if let Some(known) = self.directories.get(&reference.id) {
             return Ok(Arc::clone(known));
         }
@@ -390,7 +422,12 @@ impl Indexes {
         }
     }
 
-    fn damaged(&self, reference: &IndexReference, point: &RestorePoint, source: Option<FormatError>) -> Error {
+    pub(crate) fn damaged(
+        &self,
+        reference: &IndexReference,
+        point: &RestorePoint,
+        source: Option<FormatError>,
+    ) -> Error {
         let key = self.layout.index(reference.id).map_or_else(|_| reference.id.to_string(), |key| key.to_string());
         let part = DamagedPart::Index { sequence: point.sequence };
         let error = Error::damaged(part, key, self.repository.located()).in_job(self.layout.job());
@@ -399,6 +436,15 @@ impl Indexes {
             None => error,
         }
     }
+}
+
+/// The bytes of a range that lies in one of `ranges`, which were read into `buffers`.
+fn slice_of(ranges: &[Range<u64>], buffers: &[Bytes], range: Range<u64>) -> Option<Bytes> {
+    let position = ranges.partition_point(|whole| whole.end < range.end);
+    let (whole, bytes) = ranges.get(position).zip(buffers.get(position))?;
+    let start = usize::try_from(range.start.checked_sub(whole.start)?).ok()?;
+    let end = usize::try_from(range.end - whole.start).ok()?;
+    (end <= bytes.len()).then(|| bytes.slice(start..end))
 }
 
 /// The machines that the point has complete.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use offsite_core::plan::{Amount, Savings};
 use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
 
 use crate::JobName;
-use crate::report::{Doubt, Note, Reason, Tally, TransformReport};
+use crate::report::{Doubt, LookUp, Note, Reason, Tally, TransformReport};
 
 /// A machine that a sync has copied completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +124,12 @@ pub struct SyncReport {
     pub tally: Tally,
     /// How long the copy read one request at a time, as backups were at work in the folders of the sources.
     pub gave_way: Duration,
+    /// What the copy was asked for, what of it came from the source, and why the rest did not.
+    pub savings: Savings,
+    /// Whether the copy looked up what the side of the target already has.
+    pub look_up: LookUp,
+    /// What was put into the block cache.
+    pub cached: Amount,
 }
 
 /// The report of a copy job's run: one sync, then the transforms.

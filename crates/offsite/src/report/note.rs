@@ -204,6 +204,29 @@ pub enum Note {
         /// Where the same bytes were looked for.
         searched: HealingSearch,
     },
+    /// A chain of the target repository was not searched for blocks that the copy wants. They came from elsewhere.
+    LenderNotSearched {
+        /// The job with that chain.
+        job: JobName,
+        /// The repository, in words.
+        location: String,
+        /// The reason.
+        why: ErrorSummary,
+    },
+    /// What came over the link could not be put into the block cache.
+    CacheNotFilled {
+        /// The reason.
+        why: ErrorSummary,
+    },
+    /// Blocks were read from other frames than planned, as those could not be used. The copy has them.
+    ReadElsewhere {
+        /// `true` if the planned frames are at the side of the target, and `false` if they are at the source.
+        is_lent: bool,
+        /// The number of blocks.
+        blocks: u64,
+        /// Why the first of the planned frames could not be used.
+        why: ErrorSummary,
+    },
     /// The chain was not verified.
     NotVerified {
         /// The reason.
@@ -369,6 +392,21 @@ impl fmt::Display for Note {
                 };
                 let (blocks, points) = (damaged(*blocks), points.join(", "));
                 write!(formatter, "{machine}: {blocks}, stored with restore {of} {points}, {why}")
+            }
+            Self::LenderNotSearched { job, location, why } => {
+                write!(
+                    formatter,
+                    "job {job} in {location} was not searched for blocks that need not cross the link: {why}"
+                )
+            }
+            Self::CacheNotFilled { why } => {
+                write!(formatter, "not all that came over the link was put into the cache: {why}")
+            }
+            Self::ReadElsewhere { is_lent, blocks, why } => {
+                let (of, how) =
+                    if *is_lent { ("the target", "from the source") } else { ("the source", "in other frames") };
+                let blocks = if *blocks == 1 { "1 block".to_owned() } else { format!("{blocks} blocks") };
+                write!(formatter, "{blocks} could not be used as {of} has them, and were read {how}: {why}")
             }
             Self::NotVerified { why } => write!(formatter, "the chain was not verified: {why}"),
             Self::DamageFound { places } => write!(

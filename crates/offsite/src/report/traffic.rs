@@ -24,6 +24,12 @@ impl BlockTraffic {
         let counts = after - before;
         Self { bytes_read: counts.bytes_read, read_requests: counts.reads, bytes_written: counts.bytes_written }
     }
+
+    /// This traffic, and what was read beside it.
+    pub(crate) fn with_reads(self, other: Self) -> Self {
+        let bytes_read = self.bytes_read + other.bytes_read;
+        Self { bytes_read, read_requests: self.read_requests + other.read_requests, ..self }
+    }
 }
 
 /// The planned cost of an operation beside the counted one.
@@ -35,7 +41,7 @@ pub struct Tally {
     pub planned: Cost,
     /// What was read from the source's backup files.
     pub source: BlockTraffic,
-    /// What was read from and written to the target's backup files.
+    /// What was read from and written to the target's backup files, and what was read from the block cache.
     pub target: BlockTraffic,
     /// How long the operation took, up to the commit.
     pub duration: Duration,

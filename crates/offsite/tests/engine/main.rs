@@ -4,6 +4,7 @@
 mod support;
 
 mod attach;
+mod block_cache;
 mod carrying;
 mod counts;
 mod damage;
@@ -19,6 +20,7 @@ mod gates;
 mod history;
 mod identity;
 mod images;
+mod lending;
 mod linked;
 mod main_job;
 mod methods;

@@ -4,6 +4,7 @@ use offsite::report::{MachineOutcome, Reason, SyncReport};
 use offsite::runner::{CopyRun, Incident};
 use offsite::{MachineName, RunPlan};
 
+use super::savings;
 use crate::commands::{planned, planned_line, transform_lines};
 use crate::{render, words};
 
@@ -60,7 +61,7 @@ fn copied(job: &str, sync: &SyncReport) -> String {
         ),
     };
     format!(
-        "{job}: restore point #{} of {} ({kind}): {}\n  copied    {}: {} read, {} written, in {}{}, {}\n{gave_way}",
+        "{job}: restore point #{} of {} ({kind}): {}\n  copied    {}: {} read, {} written, in {}{}, {}\n{gave_way}{}",
         sync.sequence,
         sync.time,
         machines.join(", "),
@@ -70,6 +71,7 @@ fn copied(job: &str, sync: &SyncReport) -> String {
         render::duration(sync.tally.duration),
         render::rate(sync.tally.target.bytes_written, sync.tally.duration),
         render::kept(&sync.tally),
+        savings::line(&sync.savings, sync.look_up, Some(sync.cached)),
     )
 }
 
@@ -86,7 +88,7 @@ pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
                 machines.join(", "),
                 planned::cost(&sync.cost),
             );
-            copy + &planned::room(&sync.room, "copy")
+            copy + &savings::line(&sync.savings, sync.look_up, None) + &planned::room(&sync.room, "copy")
         }
     };
     for planned in &plan.operations {

@@ -15,9 +15,10 @@ use crate::commit::writer::WriterSettings;
 use crate::error::within;
 use crate::folder::layout::Layout;
 use crate::jobs::transform::{PlannedOperation, imagine, plan, plan_healing, whole};
+use crate::lending::lenders::Lenders;
 use crate::reader::indexes::Indexes;
 use crate::reader::job_folder::JobFolder;
-use crate::report::{Doubt, MachineCopy, MachineOutcome, MachineReport, Note, absent};
+use crate::report::{Doubt, LookUp, MachineCopy, MachineOutcome, MachineReport, Note, Savings, absent};
 use crate::{Error, Result};
 
 /// What the next run of a copy job will do.
@@ -50,6 +51,10 @@ pub struct PlannedSync {
     pub cost: Cost,
     /// The space that the copy needs, and the space that there is. If there is not enough, the copy does not begin.
     pub room: Room,
+    /// What the copy is asked for, what of it comes from the source, and why the rest does not.
+    pub savings: Savings,
+    /// Whether the copy looks up what the side of the target already has.
+    pub look_up: LookUp,
 }
 
 impl RunPlan {
@@ -100,7 +105,8 @@ impl CopyJob {
         let mut dry_run = DryRun::new(&self.target, head, indexes);
         let latest = latest_state(&dry_run.head, &mut dry_run.indexes).await?;
         let request = SyncRequest::at(now);
-        let offer = self.offer(&mut dry_run.context(), sources, &latest, &request).await?;
+        let mut lenders = Lenders::new(false);
+        let offer = self.offer(&mut dry_run.context(), sources, &latest, &request, &mut lenders).await?;
         let Offer { stored, nothing, selected, others: mut machines, failure, notes, doubts, .. } = offer;
         // A scheduled run looks first, and copies nothing if nothing is there. So a machine that nobody has is no error of a plan.
         if let Some(error) = nothing.filter(|error| !matches!(error, Error::UnknownMachine { .. })) {
@@ -109,6 +115,7 @@ impl CopyJob {
         let mut planned_sync = None;
         if let Some(stored) = stored {
             let copies = stored.machines.clone();
+            let savings = stored.savings;
             let room = Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?;
             let predecessor_flags = stored.predecessor;
             let Settled { point, plan, spare_before, .. } = stored.settle(&dry_run.head, &self.target, None)?;
@@ -129,7 +136,7 @@ impl CopyJob {
             };
             machines.extend(copies.iter().map(report));
             machines.sort_by(|left, right| left.name.cmp(&right.name));
-            planned_sync = Some(PlannedSync { machines: copies, full, cost, room });
+            planned_sync = Some(PlannedSync { machines: copies, full, cost, room, savings, look_up: lenders.look_up });
         } else if let Some(error) = failure
             && !machines.iter().any(is_fine)
         {
@@ -149,7 +156,7 @@ impl CopyJob {
             sync: planned_sync,
             operations,
             machines,
-            notes: sources.notes().chain(self.notes.iter().cloned()).chain(notes).collect(),
+            notes: sources.notes().chain(self.notes.iter().cloned()).chain(notes).chain(lenders.notes).collect(),
             doubts,
         })
     }

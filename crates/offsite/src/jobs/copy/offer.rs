@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::plan::{Arrival, Move, Plan, Reclaiming, SyncInput, retire, sync_from};
+use offsite_core::plan::{Arrival, Detour, Move, Placement, Plan, Reclaiming, Savings, SyncInput, retire, sync_lent};
 use offsite_core::retention::{ArchiveMethod, Flags, Marks, mark};
 use offsite_core::{
     BlockMap, Head, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint,
@@ -20,6 +20,7 @@ use crate::commit::plan_context::PlanContext;
 use crate::commit::read_back::check_step;
 use crate::commit::selected::Selected;
 use crate::folder::disks::disks_of;
+use crate::lending::lenders::Lenders;
 use crate::mover::{Copied, OutputHeader};
 use crate::report::{Doubt, MachineCopy, MachineOutcome, MachineReport, Note};
 use crate::{Error, OpenRepository, Result};
@@ -52,6 +53,10 @@ pub(super) struct NewPoint {
     flags: Flags,
     /// What is carried, and what the index says if all of it arrives.
     pub(super) plan: Plan,
+    /// What crosses the link of what was asked for, and why the rest does not.
+    pub(super) savings: Savings,
+    /// Ids of further files, should what is lent be of no use.
+    pub(super) reserve: Vec<ObjectId>,
     pub(super) header: OutputHeader,
     /// Flags for the point before it.
     pub(super) predecessor: Flags,
@@ -93,6 +98,7 @@ impl CopyJob {
         sources: &Sources,
         latest: &BlockMap,
         request: &SyncRequest,
+        lenders: &mut Lenders,
     ) -> Result<Offer> {
         let head = context.head;
         let asked = self.selection_input(request);
@@ -138,7 +144,9 @@ impl CopyJob {
         let from = if is_active { &nothing } else { latest };
         let sync =
             SyncInput { latest: from, wanted: &choice.wanted, spare: &spare, sources: &choice.sources, placement };
-        let plan = sync_from(sync, || context.mint());
+        let loans = self.borrowed(context, sources, sync, lenders).await?;
+        let (plan, savings) = sync_lent(sync, &loans, || context.mint());
+        let reserve = reserve(&plan, placement, || context.mint());
         check_step(from, &plan.index, &choice.wanted)?;
         let waiting = waiting(head, &choice, &spare);
         let kind = match &base {
@@ -161,6 +169,8 @@ impl CopyJob {
             kind,
             flags: base.as_ref().map_or(marks.point, |(base, _)| base.flags),
             plan,
+            savings,
+            reserve,
             header,
             predecessor: marks.predecessor,
             machines,
@@ -208,18 +218,20 @@ impl NewPoint {
         let mut plan = self.plan;
         if let Some(copied) = copied {
             let places = plan.moves.iter().zip(&copied.places);
-            let places: BTreeMap<(ObjectId, u64), Option<(ObjectId, u64)>> =
+            let places: BTreeMap<(ObjectId, u64), Option<StoredBlock>> =
                 places.map(|(step, place)| ((step.to.file, step.to.offset), *place)).collect();
-            let arrived = plan.moves.iter().zip(&copied.places).filter_map(|(step, place)| {
-                let (file, offset) = (*place)?;
-                Some(Move { to: StoredBlock { file, offset, ..step.to }, ..step.clone() })
-            });
+            let arrived = plan
+                .moves
+                .iter()
+                .zip(&copied.places)
+                .filter_map(|(step, place)| Some(Move { to: (*place)?, ..step.clone() }));
             let moves = arrived.collect();
             (plan.moves, plan.files) = (moves, copied.files.clone());
+            plan.detours = arrived_detours(&plan.detours, &copied.places);
             let here = |at: &StoredBlock| match places.get(&(at.file, at.offset)) {
                 // Spare blocks of a copy before.
                 None => Some(*at),
-                Some(place) => place.map(|(file, offset)| StoredBlock { file, offset, ..*at }),
+                Some(place) => *place,
             };
             let damaged = copied.damaged.keys().cloned().collect();
             return Self { plan, ..self }.arrived(head, target, &damaged, here);
@@ -341,4 +353,25 @@ fn waiting(head: &Head, choice: &Choice, spare: &BlockMap) -> (Vec<MachineState>
 fn numbered(known: &[MachineName], choice: &Choice) -> Vec<(MachineName, MachineNumber)> {
     let (_, numbers) = number_machines(known, choice.machines.iter().map(|machine| &machine.name));
     choice.machines.iter().map(|machine| (machine.name.clone(), numbers[&machine.name])).collect()
+}
+
+/// Ids of further files, should nothing that is lent be of use: frames of the source may be longer.
+fn reserve(plan: &Plan, placement: Placement, mut mint: impl FnMut() -> ObjectId) -> Vec<ObjectId> {
+    if plan.detours.is_empty() {
+        return Vec::new();
+    }
+    let longest = |(position, step): (usize, &Move)| {
+        let lent = plan.read(position).map_or(0, |(_, at)| at.length);
+        u64::from(lent.max(step.from.length)).next_multiple_of(placement.alignment.max(1))
+    };
+    let bytes: u64 = plan.moves.iter().enumerate().map(longest).sum();
+    // Two files that follow each other have more frames than fit into one.
+    let count = 2 * bytes.div_ceil(placement.file_bytes_max.saturating_sub(placement.first_offset).max(1)) + 1;
+    (0..count).map(|_| mint()).collect()
+}
+
+/// The detours of a plan by their positions among the moves that have arrived.
+fn arrived_detours(detours: &BTreeMap<usize, Detour>, places: &[Option<StoredBlock>]) -> BTreeMap<usize, Detour> {
+    let arrived = places.iter().enumerate().filter(|(_, place)| place.is_some());
+    arrived.zip(0..).filter_map(|((before, _), after)| Some((after, detours.get(&before)?.clone()))).collect()
 }

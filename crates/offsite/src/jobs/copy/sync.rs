@@ -11,14 +11,16 @@ use super::precedence::Precedence;
 use super::request::SyncRequest;
 use super::source::Sources;
 use super::{CopyJob, latest_state};
+use crate::cache::Kept;
 use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::room::Room;
 use crate::commit::writer::Writer;
-use crate::mover::{Copied, Ending, Output, block_counts, copy};
+use crate::lending::lenders::Lenders;
+use crate::mover::{Copied, Ending, Keeping, Output, Ways, block_counts, copy};
 use crate::progress::Task;
 use crate::reader::indexes::Indexes;
 use crate::report::{
-    BlockTraffic, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncOutcome, SyncReport, Tally,
+    Amount, BlockTraffic, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncOutcome, SyncReport, Tally,
 };
 use crate::teller::Control;
 use crate::{Error, Result};
@@ -35,9 +37,24 @@ impl CopyJob {
         request: &SyncRequest,
         left_out: &mut Vec<MachineReport>,
     ) -> Result<SyncOutcome> {
+        let mut lenders = Lenders::new(true);
+        let result = self.sync_borrowing(writer, indexes, sources, request, left_out, &mut lenders).await;
+        lenders.release().await;
+        result
+    }
+
+    async fn sync_borrowing(
+        &self,
+        writer: &mut Writer,
+        indexes: &mut Indexes,
+        sources: &Sources,
+        request: &SyncRequest,
+        left_out: &mut Vec<MachineReport>,
+        lenders: &mut Lenders,
+    ) -> Result<SyncOutcome> {
         let head = writer.head().clone();
         let latest = latest_state(&head, indexes).await?;
-        let offer = self.offer(&mut writer.plan_context(indexes), sources, &latest, request).await?;
+        let offer = self.offer(&mut writer.plan_context(indexes), sources, &latest, request, lenders).await?;
         drop(latest);
         let Offer { stored, nothing, selected, labels, others, failure, notes, doubts } = offer;
         if let Some(error) = nothing {
@@ -45,7 +62,8 @@ impl CopyJob {
         }
         writer.label(&labels);
         left_out.clone_from(&others);
-        let notes = sources.notes().chain(self.notes.iter().cloned()).chain(notes).collect();
+        let notes =
+            sources.notes().chain(self.notes.iter().cloned()).chain(notes).chain(lenders.notes.drain(..)).collect();
         let mut outcome = SyncOutcome { sync: None, machines: others, notes, doubts };
         let Some(stored) = stored else {
             writer.select(&selected);
@@ -55,7 +73,7 @@ impl CopyJob {
             };
         };
         Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?.require(&self.target, Task::Copy)?;
-        let copied = self.store(writer, indexes, sources, request, stored, &mut outcome).await?;
+        let copied = self.store(writer, indexes, (sources, lenders), request, stored, &mut outcome).await?;
         // Only now does the chain have the machines that are new.
         writer.select(&selected);
         outcome.machines.sort_by(|left, right| left.name.cmp(&right.name));
@@ -72,22 +90,29 @@ impl CopyJob {
         &self,
         writer: &mut Writer,
         indexes: &mut Indexes,
-        sources: &Sources,
+        (sources, lenders): (&Sources, &Lenders),
         request: &SyncRequest,
         stored: NewPoint,
         outcome: &mut SyncOutcome,
     ) -> Result<Copied> {
         let start = Instant::now();
-        let frames = sources.frames();
-        let before = (block_counts(&frames), self.target.block_counts());
+        let mut frames = sources.frames();
+        let of_sources = frames.len();
+        frames.extend(lenders.frames());
+        let before = (block_counts(&frames[..of_sources]), self.target.block_counts(), lenders.cache_counts());
         let layout = writer.layout().clone();
         let placement = stored.header.placement(&self.target);
         let output = Output::new(&self.target, &layout, stored.header.clone());
         let gate = request.gate.as_ref();
         let progress = Control::new(self.progress.as_ref(), gate).teller(Task::Copy, &self.name);
         let precedence = Precedence::new(sources, self.progress.clone());
-        let copied = copy(&stored.plan, &frames, placement, output, progress, &precedence).await?;
+        let keeping = lenders.keeper().map(|keeper| Keeping { keeper, away: lenders.away.clone() });
+        let ways = Ways { keeping, precedence: &precedence };
+        let copied = copy(&stored.plan, &stored.reserve, &frames, placement, output, ways, progress).await?;
         let gave_way = precedence.gave_way().await;
+        let savings = stored.savings.settled(&stored.plan, |position| copied.came[position]);
+        outcome.notes.extend(lenders.unused(&copied.unused));
+        outcome.notes.extend(copied.kept.iter().filter_map(not_kept));
         let reasons = reasons(&stored, &copied, sources).await;
         let why = |name: &MachineName| reasons.get(name).cloned().map_or(Reason::TransferEnded, Reason::Failed);
         let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
@@ -122,15 +147,28 @@ impl CopyJob {
             abandoned: Abandoned::default(),
         };
         commit_point(writer, indexes, addition).await?;
+        let cached = copied.kept.as_ref().map_or_else(Amount::default, Kept::amount);
         let tally = Tally {
             planned,
-            source: BlockTraffic::between(before.0, block_counts(&frames)),
-            target: BlockTraffic::between(before.1, self.target.block_counts()),
+            source: BlockTraffic::between(before.0, block_counts(&frames[..of_sources])),
+            target: BlockTraffic::between(before.1, self.target.block_counts())
+                .with_reads(BlockTraffic::between(before.2, lenders.cache_counts())),
             duration: start.elapsed(),
         };
         let is_whole = |name: &MachineName| !settled.transferred.contains_key(name);
         let machines = machines.into_iter().filter(|machine| is_whole(&machine.name)).collect();
-        outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, tally, gave_way });
+        outcome.sync = Some(SyncReport {
+            sequence,
+            time,
+            full,
+            joined: joins,
+            machines,
+            tally,
+            gave_way,
+            savings,
+            look_up: lenders.look_up,
+            cached,
+        });
         Ok(copied)
     }
 }
@@ -143,11 +181,16 @@ pub(super) fn is_fine(report: &MachineReport) -> bool {
     )
 }
 
+/// That the cache did not take what it should have.
+fn not_kept(kept: &Kept) -> Option<Note> {
+    kept.failure.clone().map(|why| Note::CacheNotFilled { why })
+}
+
 /// What a copy was to cost, given how far it came.
 fn planned(plan: &Plan, copied: &Copied) -> Cost {
     let mut cost = plan.cost();
-    if !(matches!(copied.ending, Ending::Done | Ending::Stopped) && copied.damaged.is_empty()) {
-        // What was left out lies among what was read.
+    if !copied.is_as_planned {
+        // What was left out lies among what was read, and what was read instead came on top.
         (cost.bytes_read, cost.read_requests) = (copied.bytes_read, copied.read_requests);
     }
     cost

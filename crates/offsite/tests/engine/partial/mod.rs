@@ -23,7 +23,7 @@ use crate::support::{
 
 const COPY: &str = "Offsite Copy";
 
-/// Two machines of noise, whose blocks lie in turn in the files of two days: each block is a request of its own.
+/// Two machines of different noise, whose blocks lie in turn in the files of two days: each block is a request of its own.
 struct Scene {
     source: Memory,
     primary: OpenRepository,
@@ -39,7 +39,7 @@ impl Scene {
         machines.add("web01", &[6 * BLOCK + 777]);
         for number in 0..2 {
             for name in ["db01", "web01"] {
-                let mut random = Random::new(number as u64 + 1);
+                let mut random = Random::new(number as u64 + name.len() as u64);
                 machines.overwrite(name, |disk| {
                     let blocks = disk.chunks_mut(BLOCK).enumerate();
                     let written = blocks.filter(|(block, _)| number == 0 || block % 2 == 1);

@@ -119,6 +119,14 @@ pub struct Cost {
     pub peak_extra_bytes: u64,
 }
 
+impl Move {
+    /// The same move to another place.
+    #[must_use]
+    pub fn placed(&self, (file, offset): (ObjectId, u64)) -> Self {
+        Self { to: StoredBlock { file, offset, ..self.to }, ..self.clone() }
+    }
+}
+
 impl Retired {
     /// The number of bytes that come back.
     #[must_use]

@@ -72,7 +72,7 @@ pub use image::{DiskImage, DiskSink, ImageSource};
 pub use ipnet::IpNet;
 pub use job_name::{JobName, JobNameError};
 pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBackup};
-pub use jobs::copy::{CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
+pub use jobs::copy::{Checkpoints, CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::{TransformJob, TransformPlan};
 pub use now::Now;

@@ -1,7 +1,9 @@
 //! Copy jobs: restore points of one repository into an independent chain in another.
 
+mod checkpoints;
 mod dry_run;
 mod guard;
+mod legs;
 mod offer;
 mod request;
 mod selection;
@@ -27,6 +29,7 @@ use crate::report::{CopyReport, Doubt, MachineReport, Note, OperationReport, Syn
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
 
+pub use checkpoints::Checkpoints;
 pub use dry_run::{PlannedSync, RunPlan};
 pub use request::SyncRequest;
 pub use selection::Selection;
@@ -67,6 +70,7 @@ pub struct CopyJob {
     known_origins: BTreeSet<FolderId>,
     adopts: bool,
     lease_duration: Duration,
+    checkpoints: Checkpoints,
     progress: Arc<dyn Progress>,
     gate: Arc<dyn Gate>,
 }
@@ -119,6 +123,7 @@ impl CopyJob {
             known_origins: BTreeSet::new(),
             adopts: false,
             lease_duration: DEFAULT_LEASE,
+            checkpoints: Checkpoints::default(),
             progress: Arc::new(Silent),
             gate: Arc::new(OpenGate),
         })
@@ -169,6 +174,13 @@ impl CopyJob {
     #[must_use]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
         self.lease_duration = duration;
+        self
+    }
+
+    /// Sets when a long copy commits what has arrived.
+    #[must_use]
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = checkpoints;
         self
     }
 

@@ -2,33 +2,34 @@
 //!
 //! A copy may have to wait or end between two requests. It leaves out blocks that cannot be read. It always writes what it has
 //! requested. So the cost of a copy follows from how far it came.
+//!
+//! A long copy has legs. A leg ends with a file of its own, which a [`Relay`] takes, so that it can be committed while the next leg
+//! begins.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use offsite_core::plan::{Batch, Move, Placement, Placer, Plan, move_batches};
+use offsite_core::plan::{Batch, Move, Placement, Placer, move_batches};
 use offsite_core::{MachineName, ObjectId};
 use offsite_repository::ErrorKind;
+use tokio::sync::{mpsc, oneshot};
 
 use super::codec::{Sealed, open_frame};
-use super::output::Output;
+use super::output::{Output, Unfinished};
+use super::pace::{Ahead, Pace, Pacer};
 use super::transfer::{no_source, source_of};
 use super::{FrameSource, IN_FLIGHT, Wanted, frame_in};
 use crate::gate::Passage;
-use crate::progress::Step;
 use crate::report::ErrorSummary;
-use crate::teller::Teller;
+use crate::teller::Running;
 use crate::{Error, Result};
 
-/// What a copy has copied.
-#[derive(Debug)]
+/// What a copy has come to.
+#[derive(Debug, Default)]
 pub(crate) struct Copied {
-    /// The place of each move's frame, in the order of the moves. `None` if the frame has not arrived.
-    pub(crate) places: Vec<Option<(ObjectId, u64)>>,
-    /// The new files with their lengths in bytes.
-    pub(crate) files: BTreeMap<ObjectId, u64>,
     /// The bytes and the number of the requests that were answered.
     pub(crate) bytes_read: u64,
     pub(crate) read_requests: u64,
@@ -36,13 +37,16 @@ pub(crate) struct Copied {
     pub(crate) damaged: BTreeMap<MachineName, ErrorSummary>,
     /// The first of these errors. `None` if all blocks could be read.
     pub(crate) damage: Option<Error>,
+    /// The planned places of these blocks.
+    pub(crate) lost: BTreeSet<(ObjectId, u64)>,
     pub(crate) ending: Ending,
 }
 
 /// How a copy ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Ending {
     /// Everything that could be read is there.
+    #[default]
     Done,
     /// The gate ended it.
     Stopped,
@@ -50,72 +54,111 @@ pub(crate) enum Ending {
     Failed(Error),
 }
 
-/// Copies the blocks of a plan. Each is read once, checked as it was stored, and written once.
-///
-/// The written blocks are durable when it returns. If it fails, the error is one of the target, and nothing was written.
-pub(crate) async fn copy(
-    plan: &Plan,
-    sources: &[FrameSource],
-    placement: Placement,
-    mut output: Output<'_>,
-    progress: Teller<'_>,
-) -> Result<Copied> {
-    match carry(plan, sources, placement, &mut output, progress).await {
-        Ok(copied) => output.finish().await.map(|()| copied),
-        Err(error) => {
-            output.abort().await;
-            Err(error)
-        }
+/// What a leg of a copy has brought.
+#[derive(Debug, Default)]
+pub(crate) struct Leg {
+    /// The blocks at their places, each with the place that was planned for it.
+    pub(crate) blocks: Vec<(Move, (ObjectId, u64))>,
+    /// The new files with their lengths in bytes.
+    pub(crate) files: BTreeMap<ObjectId, u64>,
+}
+
+/// A leg that ends with a checkpoint.
+pub(crate) struct EndedLeg {
+    pub(crate) leg: Leg,
+    /// Its last file.
+    pub(crate) file: Option<Unfinished>,
+    /// Takes an id for each file of the leg, for the files of the next one.
+    pub(crate) ids: oneshot::Sender<Vec<ObjectId>>,
+}
+
+/// Takes legs from a copy, one at a time.
+pub(crate) struct Relay {
+    pace: Pace,
+    legs: mpsc::Sender<EndedLeg>,
+    is_committing: Arc<AtomicBool>,
+}
+
+/// The other end of a [`Relay`].
+pub(crate) struct Legs {
+    legs: mpsc::Receiver<EndedLeg>,
+    is_committing: Arc<AtomicBool>,
+}
+
+/// Returns a relay, and where what it takes arrives.
+pub(crate) fn relay(pace: Pace) -> (Relay, Legs) {
+    let (sender, receiver) = mpsc::channel(1);
+    let is_committing = Arc::new(AtomicBool::new(false));
+    let relay = Relay { pace, legs: sender, is_committing: Arc::clone(&is_committing) };
+    (relay, Legs { legs: receiver, is_committing })
+}
+
+impl Legs {
+    /// Returns the next leg. `None` if the copy has ended. The leg before is committed.
+    pub(crate) async fn next(&mut self) -> Option<EndedLeg> {
+        self.is_committing.store(false, Ordering::Relaxed);
+        self.legs.recv().await
     }
 }
 
-async fn carry(
-    plan: &Plan,
-    sources: &[FrameSource],
-    placement: Placement,
+/// Where a copy reads from, and how it lays out what it writes.
+pub(crate) struct Route<'a> {
+    pub(crate) sources: &'a [FrameSource],
+    pub(crate) placement: Placement,
+}
+
+/// Copies blocks. Each is read once, checked as it was stored, and written once.
+///
+/// Returns the last leg. The file of that leg is not finished. `ids` has an id for each file that the moves need at most. If it fails,
+/// the error is one of the target, and nothing of the last leg was written.
+pub(crate) async fn copy(
+    moves: &[Move],
+    route: Route<'_>,
+    ids: &mut VecDeque<ObjectId>,
     output: &mut Output<'_>,
-    progress: Teller<'_>,
-) -> Result<Copied> {
-    let moves = &plan.moves;
+    progress: &Running<'_>,
+    relay: &Relay,
+    copied: &mut Copied,
+) -> Result<Leg> {
+    let Route { sources, placement } = route;
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
     let batches = move_batches(moves);
     let asked = batches.len();
     let halted = AtomicBool::new(false);
-    let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
+    let ahead = Ahead::new(relay.pace);
+    let mut pacer = Pacer::new(relay.pace);
+    let mut left: u64 = moves.iter().map(|step| u64::from(step.from.length)).sum();
+    let length = |batch: &Batch| batch.range.end - batch.range.start;
     let mut reads = stream::iter(batches)
         .then(|batch| async {
+            ahead.enter(length(&batch)).await;
             let is_open = !halted.load(Ordering::Relaxed)
-                && progress.pass(batch.range.end - batch.range.start).await == Passage::Go
+                && progress.pass(length(&batch)).await == Passage::Go
                 && !halted.load(Ordering::Relaxed);
             is_open.then_some(batch)
         })
         .take_while(|batch| std::future::ready(batch.is_some()))
         .filter_map(std::future::ready)
         .map(|batch| async move {
-            match sources.get(source_of(moves, &batch)) {
+            let bytes = length(&batch);
+            let answers = match sources.get(source_of(moves, &batch)) {
                 Some(source) => read(source, moves, batch).await,
                 None => vec![(Err(no_source()), batch)],
-            }
+            };
+            (answers, bytes)
         })
         .buffered(IN_FLIGHT)
         .boxed();
     // If frames are left out, those after them move up. They need no more files than were planned.
     let mut placer = Placer::new(placement);
-    let mut ids: VecDeque<ObjectId> = plan.files.keys().copied().collect();
-    let mut copied = Copied {
-        places: vec![None; moves.len()],
-        files: BTreeMap::new(),
-        bytes_read: 0,
-        read_requests: 0,
-        damaged: BTreeMap::new(),
-        damage: None,
-        ending: Ending::Done,
-    };
+    let mut leg = Leg::default();
+    copied.ending = Ending::Done;
     let mut answered = 0;
     let mut parts: VecDeque<(Result<Bytes>, Batch)> = VecDeque::new();
     loop {
         if parts.is_empty() {
-            let Some(read) = reads.next().await else { break };
+            let Some((read, bytes)) = reads.next().await else { break };
+            ahead.leave(bytes, &pacer);
             answered += 1;
             parts.extend(read);
         }
@@ -124,7 +167,10 @@ async fn carry(
         let bytes = match answer {
             Ok(bytes) => bytes,
             Err(error) if error.is_loss() => {
-                steps.iter().for_each(|step| copied.note(&step.address.machine, &error));
+                for step in steps {
+                    copied.note(step, &error);
+                    left -= u64::from(step.from.length);
+                }
                 copied.damage.get_or_insert(error);
                 continue;
             }
@@ -139,7 +185,8 @@ async fn carry(
         copied.bytes_read += bytes.len() as u64;
         copied.read_requests += 1;
         let Some(source) = sources.get(source_of(moves, &batch)) else { return Err(no_source()) };
-        for (step, position) in steps.iter().zip(batch.items.clone()) {
+        for step in steps {
+            left -= u64::from(step.from.length);
             match opened(&bytes, &batch, step, source) {
                 Ok(sealed) => {
                     let mut is_short = false;
@@ -154,24 +201,40 @@ async fn carry(
                         Error::defect(format!("a block of {} that was not planned", step.address.machine))
                     })?;
                     output.append(place, number, step.address.disk, step.address.block, sealed).await?;
-                    copied.places[position] = Some(place);
+                    leg.blocks.push((step.placed(place), (step.to.file, step.to.offset)));
                 }
                 Err(error @ Error::Damaged { .. }) => {
-                    copied.note(&step.address.machine, &error);
+                    copied.note(step, &error);
                     copied.damage.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
             }
             progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
+            let is_committing = relay.is_committing.load(Ordering::Relaxed);
+            if pacer.carry(step.from.length.into(), left, is_committing) && !leg.blocks.is_empty() {
+                leg.files = std::mem::replace(&mut placer, Placer::new(placement)).into_files();
+                ids.extend(relay.take(std::mem::take(&mut leg), output.cut()).await?);
+                pacer.end();
+            }
         }
     }
     drop(reads);
-    progress.end();
     if answered < asked && matches!(copied.ending, Ending::Done) {
         copied.ending = Ending::Stopped;
     }
-    copied.files = placer.into_files();
-    Ok(copied)
+    leg.files = placer.into_files();
+    Ok(leg)
+}
+
+impl Relay {
+    /// Hands a leg over. Returns ids for the files of the next one.
+    async fn take(&self, leg: Leg, file: Option<Unfinished>) -> Result<Vec<ObjectId>> {
+        let (ids, answer) = oneshot::channel();
+        let gone = || Error::defect("nobody takes the legs of a copy".to_owned());
+        self.is_committing.store(true, Ordering::Relaxed);
+        self.legs.send(EndedLeg { leg, file, ids }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
 }
 
 /// Reads a batch. If its file ends in the middle of the batch, the frames before the end are there. Then each frame is read alone.
@@ -193,8 +256,9 @@ async fn read(source: &FrameSource, moves: &[Move], batch: Batch) -> Vec<(Result
 }
 
 impl Copied {
-    fn note(&mut self, machine: &MachineName, error: &Error) {
-        self.damaged.entry(machine.clone()).or_insert_with(|| error.into());
+    fn note(&mut self, step: &Move, error: &Error) {
+        self.damaged.entry(step.address.machine.clone()).or_insert_with(|| error.into());
+        self.lost.insert((step.to.file, step.to.offset));
     }
 }
 

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use offsite_core::plan::{Cost, Plan};
-use offsite_core::{MachineName, PointKind};
+use offsite_core::MachineName;
 
+use super::legs::{Committed, Legs};
 use super::offer::{NewPoint, Offer};
 use super::request::SyncRequest;
 use super::source::Sources;
 use super::{CopyJob, latest_state};
-use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::room::Room;
 use crate::commit::writer::Writer;
-use crate::mover::{Copied, Ending, Output, block_counts, copy};
-use crate::progress::Task;
+use crate::mover::{Copied, Ending, block_counts};
+use crate::progress::{Step, Task};
 use crate::reader::indexes::Indexes;
+use crate::reader::job_folder::JobFolder;
 use crate::report::{
     BlockTraffic, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncOutcome, SyncReport, Tally,
 };
@@ -73,24 +73,29 @@ impl CopyJob {
         indexes: &mut Indexes,
         sources: &Sources,
         request: &SyncRequest,
-        stored: NewPoint,
+        mut stored: NewPoint,
         outcome: &mut SyncOutcome,
     ) -> Result<Copied> {
         let start = Instant::now();
         let frames = sources.frames();
         let before = (block_counts(&frames), self.target.block_counts());
-        let layout = writer.layout().clone();
-        let placement = stored.header.placement(&self.target);
-        let output = Output::new(&self.target, &layout, stored.header.clone());
+        let moves = std::mem::take(&mut stored.plan.moves);
+        let (machines, origins, joins) = (stored.machines.clone(), stored.sources.clone(), stored.joins);
         let gate = request.gate.as_ref();
         let progress = Control::new(self.progress.as_ref(), gate).teller(Task::Copy, &self.name);
-        let copied = copy(&stored.plan, &frames, placement, output, progress).await?;
-        let reasons = reasons(&stored, &copied, sources).await;
+        let bytes = moves.iter().map(|step| u64::from(step.from.length)).sum();
+        let progress = progress.begin(Step::Transfer, bytes);
+        let places = sources.folders().map(JobFolder::repository).chain([&self.target]);
+        let pace = self.checkpoints.pace(bytes, places);
+        let mut legs = Legs::new(writer, indexes, &self.target, stored);
+        let mut copied = Copied::default();
+        let last = legs.carry(&moves, &frames, pace, &progress, &mut copied).await?;
+        progress.end();
+        let reasons = reasons(&origins, &copied, sources).await;
         let why = |name: &MachineName| reasons.get(name).cloned().map_or(Reason::TransferEnded, Reason::Failed);
-        let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
-        let settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
+        let end = legs.end(last, &moves, &copied).await?;
         for machine in &machines {
-            let result = match settled.transferred.get(&machine.name) {
+            let result = match end.transferred.get(&machine.name) {
                 None => MachineOutcome::Complete { captured: machine.captured },
                 Some(transferred) => MachineOutcome::Incomplete {
                     captured: Some(machine.captured),
@@ -101,31 +106,15 @@ impl CopyJob {
             outcome.machines.push(MachineReport { name: machine.name.clone(), outcome: result });
         }
         let kept = |name: &MachineName| Note::KeptFromChain { machine: name.clone(), why: why(name) };
-        outcome.notes.extend(settled.kept.iter().map(kept));
-        let has_whole = settled.transferred.len() < machines.len();
-        if !has_whole && copied.places.iter().all(Option::is_none) {
-            // Nothing arrived, and what had arrived before is still there.
-            return Ok(copied);
-        }
-        let planned = planned(&settled.plan, &copied);
-        let (sequence, time, full) =
-            (settled.point.sequence, settled.point.time, settled.point.kind == PointKind::Full);
-        let addition = Addition {
-            rollback: None,
-            point: settled.point,
-            plan: settled.plan,
-            predecessor_flags: predecessor,
-            spare: &settled.spare_before,
-            abandoned: Abandoned::default(),
-        };
-        commit_point(writer, indexes, addition).await?;
+        outcome.notes.extend(end.kept.iter().map(kept));
+        let Some(Committed { sequence, time, is_full: full, cost: planned }) = end.committed else { return Ok(copied) };
         let tally = Tally {
             planned,
             source: BlockTraffic::between(before.0, block_counts(&frames)),
             target: BlockTraffic::between(before.1, self.target.block_counts()),
             duration: start.elapsed(),
         };
-        let is_whole = |name: &MachineName| !settled.transferred.contains_key(name);
+        let is_whole = |name: &MachineName| !end.transferred.contains_key(name);
         let machines = machines.into_iter().filter(|machine| is_whole(&machine.name)).collect();
         outcome.sync = Some(SyncReport { sequence, time, full, joined: joins, machines, tally });
         Ok(copied)
@@ -140,21 +129,15 @@ pub(super) fn is_fine(report: &MachineReport) -> bool {
     )
 }
 
-/// What a copy was to cost, given how far it came.
-fn planned(plan: &Plan, copied: &Copied) -> Cost {
-    let mut cost = plan.cost();
-    if !(matches!(copied.ending, Ending::Done | Ending::Stopped) && copied.damaged.is_empty()) {
-        // What was left out lies among what was read.
-        (cost.bytes_read, cost.read_requests) = (copied.bytes_read, copied.read_requests);
-    }
-    cost
-}
-
 /// Why machines are not whole, as far as that is the sources' doing.
-async fn reasons(stored: &NewPoint, copied: &Copied, sources: &Sources) -> BTreeMap<MachineName, ErrorSummary> {
+async fn reasons(
+    origins: &BTreeMap<MachineName, u32>,
+    copied: &Copied,
+    sources: &Sources,
+) -> BTreeMap<MachineName, ErrorSummary> {
     let mut reasons = copied.damaged.clone();
     for (name, why) in &mut reasons {
-        let folder = stored.sources.get(name).and_then(|number| sources.get(usize::try_from(*number).ok()?));
+        let folder = origins.get(name).and_then(|number| sources.get(usize::try_from(*number).ok()?));
         let Some(folder) = folder else { continue };
         match folder.is_expired().await {
             Ok(true) => *why = (&Error::expired(folder.job())).into(),

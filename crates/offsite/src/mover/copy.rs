@@ -15,7 +15,7 @@ use futures::{StreamExt, stream};
 use offsite_core::plan::{Batch, Move, Placement, Placer, move_batches};
 use offsite_core::{MachineName, ObjectId};
 use offsite_repository::ErrorKind;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::codec::{Sealed, open_frame};
 use super::output::{Output, Unfinished};
@@ -76,19 +76,19 @@ pub(crate) struct EndedLeg {
 pub(crate) struct Relay {
     pace: Pace,
     legs: mpsc::Sender<EndedLeg>,
-    is_committing: Arc<AtomicBool>,
+    is_committing: Arc<watch::Sender<bool>>,
 }
 
 /// The other end of a [`Relay`].
 pub(crate) struct Legs {
     legs: mpsc::Receiver<EndedLeg>,
-    is_committing: Arc<AtomicBool>,
+    is_committing: Arc<watch::Sender<bool>>,
 }
 
 /// Returns a relay, and where what it takes arrives.
 pub(crate) fn relay(pace: Pace) -> (Relay, Legs) {
     let (sender, receiver) = mpsc::channel(1);
-    let is_committing = Arc::new(AtomicBool::new(false));
+    let is_committing = Arc::new(watch::Sender::new(false));
     let relay = Relay { pace, legs: sender, is_committing: Arc::clone(&is_committing) };
     (relay, Legs { legs: receiver, is_committing })
 }
@@ -96,7 +96,7 @@ pub(crate) fn relay(pace: Pace) -> (Relay, Legs) {
 impl Legs {
     /// Returns the next leg. `None` if the copy has ended. The leg before is committed.
     pub(crate) async fn next(&mut self) -> Option<EndedLeg> {
-        self.is_committing.store(false, Ordering::Relaxed);
+        self.is_committing.send_replace(false);
         self.legs.recv().await
     }
 }
@@ -210,8 +210,12 @@ pub(crate) async fn copy(
                 Err(error) => return Err(error),
             }
             progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
-            let is_committing = relay.is_committing.load(Ordering::Relaxed);
-            if pacer.carry(step.from.length.into(), left, is_committing) && !leg.blocks.is_empty() {
+            let mut is_due = pacer.carry(step.from.length.into(), left, relay.is_committing());
+            if pacer.is_far_ahead() && relay.is_committing() {
+                relay.wait().await;
+                is_due = pacer.carry(0, left, false);
+            }
+            if is_due && !leg.blocks.is_empty() {
                 leg.files = std::mem::replace(&mut placer, Placer::new(placement)).into_files();
                 ids.extend(relay.take(std::mem::take(&mut leg), output.cut()).await?);
                 pacer.end();
@@ -227,11 +231,22 @@ pub(crate) async fn copy(
 }
 
 impl Relay {
+    /// Returns whether the leg before is still being committed.
+    fn is_committing(&self) -> bool {
+        *self.is_committing.borrow()
+    }
+
+    /// Waits until the leg before is committed.
+    async fn wait(&self) {
+        // It cannot fail: this relay holds the sender.
+        let _ = self.is_committing.subscribe().wait_for(|is_committing| !is_committing).await;
+    }
+
     /// Hands a leg over. Returns ids for the files of the next one.
     async fn take(&self, leg: Leg, file: Option<Unfinished>) -> Result<Vec<ObjectId>> {
         let (ids, answer) = oneshot::channel();
         let gone = || Error::defect("nobody takes the legs of a copy".to_owned());
-        self.is_committing.store(true, Ordering::Relaxed);
+        self.is_committing.send_replace(true);
         self.legs.send(EndedLeg { leg, file, ids }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
     }

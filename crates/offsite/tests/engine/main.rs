@@ -5,6 +5,7 @@ mod support;
 
 mod attach;
 mod carrying;
+mod checkpoints;
 mod counts;
 mod damage;
 mod deselected;

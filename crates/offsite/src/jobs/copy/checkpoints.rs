@@ -25,6 +25,8 @@ pub struct Checkpoints {
     pub parts: u32,
     /// The smallest number of bytes between two checkpoints. A copy may also have so many bytes on their way.
     pub bytes_min: u64,
+    /// While a checkpoint is committed, the copy goes on for as many times the bytes between two checkpoints. Then it waits.
+    pub beside: u32,
     /// The shortest time between two checkpoints of a copy over a network.
     pub pause: Duration,
     /// The shortest time between two checkpoints of a copy between folders of this host.
@@ -38,6 +40,7 @@ impl Default for Checkpoints {
         Self {
             parts: 112,
             bytes_min: 4 << 20,
+            beside: 4,
             pause: Duration::from_millis(50),
             local_pause: Duration::from_millis(500),
         }
@@ -59,6 +62,13 @@ impl Checkpoints {
         self
     }
 
+    /// Sets [`Checkpoints::beside`].
+    #[must_use]
+    pub fn with_beside(mut self, beside: u32) -> Self {
+        self.beside = beside;
+        self
+    }
+
     /// Sets [`Checkpoints::pause`] and [`Checkpoints::local_pause`].
     #[must_use]
     pub fn with_pauses(mut self, pause: Duration, local_pause: Duration) -> Self {
@@ -73,7 +83,8 @@ impl Checkpoints {
         let leg_bytes = part.saturating_sub(ahead_bytes).max(self.bytes_min);
         let is_local = places.all(|place| place.backend().endpoint() == Endpoint::ThisHost);
         let pause = if is_local { self.local_pause } else { self.pause };
-        Pace { leg_bytes, ahead_bytes, pause }
+        let beside_bytes = leg_bytes.saturating_mul(self.beside.into());
+        Pace { leg_bytes, ahead_bytes, beside_bytes, pause }
     }
 }
 

@@ -77,6 +77,7 @@ pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOpe
 pub use jobs::transform_job::{TransformJob, TransformPlan};
 pub use now::Now;
 pub use offsite_core::retention::Policy;
+pub use offsite_core::retry::RetryPolicy;
 pub use offsite_core::schedule::Schedule;
 pub use offsite_core::{DiskName, ImageFormat, MachineName, Sequence, Timestamp};
 pub use offsite_repository as repository;

@@ -18,7 +18,7 @@ const COPY: &str = "Offsite Copy";
 const FRAME: u64 = BLOCK as u64 + 8192;
 
 /// A checkpoint after each so many bytes, whatever the time.
-fn every(bytes: u64) -> Checkpoints {
+pub(crate) fn every(bytes: u64) -> Checkpoints {
     let checkpoints = Checkpoints::default().with_parts(u32::MAX).with_bytes_min(bytes).with_beside(1);
     checkpoints.with_pauses(Duration::ZERO, Duration::ZERO)
 }

@@ -9,16 +9,17 @@ use std::pin::pin;
 
 use futures::future::{Either, select};
 use offsite_core::plan::{Cost, Move, move_batches};
-use offsite_core::{MachineName, ObjectId, PointKind, Sequence, Timestamp, Transferred};
+use offsite_core::{BlockMap, MachineName, ObjectId, PointKind, RestorePoint, Sequence, Timestamp, Transferred};
 
 use super::offer::{Brought, Checkpoint, NewPoint, Settled};
+use super::outages::{Outages, Waited, is_outage};
 use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::writer::Writer;
 use crate::mover::{self, Copied, EndedLeg, Ending, FrameSource, Leg, Output, Pace, Route, copy, relay};
 use crate::reader::indexes::Indexes;
 use crate::seams::is_broken;
 use crate::teller::Running;
-use crate::{OpenRepository, Result};
+use crate::{Error, OpenRepository, Result};
 
 /// A copy under way: what of it is committed, and what is left.
 pub(super) struct Legs<'a> {
@@ -29,6 +30,9 @@ pub(super) struct Legs<'a> {
     point: NewPoint,
     /// The id for the next index.
     id: Option<ObjectId>,
+    /// Ids for the next files.
+    ids: VecDeque<ObjectId>,
+    outages: &'a Outages<'a>,
     /// Where each block is that has arrived, by the place that was planned for it.
     places: BTreeMap<(ObjectId, u64), (ObjectId, u64)>,
     /// The cost of what was committed.
@@ -62,15 +66,90 @@ impl<'a> Legs<'a> {
         indexes: &'a mut Indexes,
         target: &'a OpenRepository,
         point: NewPoint,
+        outages: &'a Outages<'a>,
     ) -> Self {
         let (id, places, cost) = (Some(point.id), BTreeMap::new(), Cost::default());
-        Self { writer, indexes, target, point, id, places, cost, checkpoint: None }
+        let ids = point.plan.files.keys().copied().collect();
+        Self { writer, indexes, target, point, id, ids, outages, places, cost, checkpoint: None }
     }
 
-    /// Copies these blocks as far as they come, and commits each leg that ends before the copy does.
+    /// Copies these blocks as far as they come, and commits each leg that ends before the copy does. If a place cannot be reached, it
+    /// commits what has arrived, waits, and goes on.
     ///
-    /// Returns the last leg, whose files are durable. If it fails, the error is one of the target, and nothing of the last legs counts.
+    /// Returns the last leg, whose files are durable. If it fails, the error is one of the target, and the last legs are lost.
     pub(super) async fn carry(
+        &mut self,
+        moves: &[Move],
+        sources: &[FrameSource],
+        pace: Pace,
+        progress: &Running<'_>,
+        copied: &mut Copied,
+    ) -> Result<Leg> {
+        let mut rest: Option<Vec<Move>> = None;
+        let mut arrived = 0;
+        loop {
+            let carried = self.carry_on(rest.as_deref().unwrap_or(moves), sources, pace, progress, copied).await;
+            let (leg, error) = match carried {
+                Ok(leg) => match std::mem::take(&mut copied.ending) {
+                    Ending::Failed(error) => (leg, error),
+                    Ending::Done if self.missing(moves, &leg, copied).next().is_some() => {
+                        // A leg was lost, as the target could not be reached.
+                        self.checkpoint(leg).await?;
+                        rest = Some(self.missing(moves, &Leg::default(), copied).cloned().collect());
+                        continue;
+                    }
+                    ending => {
+                        copied.ending = ending;
+                        return Ok(leg);
+                    }
+                },
+                Err(error) => match self.waited(&error, &mut arrived).await {
+                    Waited::TryAgain => {
+                        rest = Some(self.missing(moves, &Leg::default(), copied).cloned().collect());
+                        continue;
+                    }
+                    Waited::Stopped | Waited::GiveUp => return Err(error),
+                },
+            };
+            if !is_outage(&error) {
+                copied.ending = Ending::Failed(error);
+                return Ok(leg);
+            }
+            if !leg.blocks.is_empty() {
+                self.checkpoint(leg).await?;
+            }
+            match self.waited(&error, &mut arrived).await {
+                Waited::TryAgain => rest = Some(self.missing(moves, &Leg::default(), copied).cloned().collect()),
+                Waited::Stopped => {
+                    copied.ending = Ending::Stopped;
+                    return Ok(Leg::default());
+                }
+                Waited::GiveUp => {
+                    copied.ending = Ending::Failed(error);
+                    return Ok(Leg::default());
+                }
+            }
+        }
+    }
+
+    /// Waits after a failure. If more has arrived than before the last one, it is another outage.
+    async fn waited(&self, error: &Error, arrived: &mut usize) -> Waited {
+        if std::mem::replace(arrived, self.places.len()) < self.places.len() {
+            self.outages.succeed();
+        }
+        self.outages.wait(error).await
+    }
+
+    /// The blocks that have not arrived, and that are not known to be damaged.
+    fn missing<'b>(&self, moves: &'b [Move], leg: &Leg, copied: &Copied) -> impl Iterator<Item = &'b Move> {
+        let arrived: BTreeSet<(ObjectId, u64)> = leg.blocks.iter().map(|(_, planned)| *planned).collect();
+        moves.iter().filter(move |step| {
+            let planned = (step.to.file, step.to.offset);
+            !(self.places.contains_key(&planned) || arrived.contains(&planned) || copied.lost.contains(&planned))
+        })
+    }
+
+    async fn carry_on(
         &mut self,
         moves: &[Move],
         sources: &[FrameSource],
@@ -81,13 +160,16 @@ impl<'a> Legs<'a> {
         let header = self.point.header.clone();
         let (repository, layout) = (self.target.clone(), self.writer.layout().clone());
         let route = Route { sources, placement: header.placement(&repository) };
-        let mut ids: VecDeque<ObjectId> = self.point.plan.files.keys().copied().collect();
+        while self.ids.len() < self.point.plan.files.len() {
+            self.ids.push_back(self.writer.mint());
+        }
+        let mut ids = std::mem::take(&mut self.ids);
         let mut output = Output::new(&repository, &layout, header);
         let (relay, ended) = relay(pace);
         let carried = {
-            let output = &mut output;
+            let (output, ids) = (&mut output, &mut ids);
             let carrying = pin!(async move {
-                let leg = copy(moves, route, &mut ids, output, progress, &relay, copied).await?;
+                let leg = copy(moves, route, ids, output, progress, &relay, copied).await?;
                 output.finish().await?;
                 Ok(leg)
             });
@@ -100,6 +182,7 @@ impl<'a> Legs<'a> {
                 }
             }
         };
+        self.ids = ids;
         if carried.is_err() {
             output.abort().await;
         }
@@ -107,14 +190,21 @@ impl<'a> Legs<'a> {
     }
 
     /// Commits the legs that end before the copy does, each before it takes the next.
-    pub(super) async fn commit_each(&mut self, mut legs: mover::Legs) -> Result<()> {
+    async fn commit_each(&mut self, mut legs: mover::Legs) -> Result<()> {
         while let Some(EndedLeg { leg, mut file, ids }) = legs.next().await {
             let fresh = leg.files.keys().map(|_| self.writer.mint()).collect();
             // The copy may have been cut off meanwhile.
             let _ = ids.send(fresh);
             let is_late = is_broken!(CheckpointBeforeFile);
             if let Some(file) = file.take_if(|_| !is_late) {
-                file.finish().await?;
+                match file.finish().await {
+                    // Whether the file is there is unknown. Its blocks are copied again, into another one.
+                    Err(error) if is_outage(&error) => match self.outages.wait(&error).await {
+                        Waited::TryAgain => continue,
+                        Waited::Stopped | Waited::GiveUp => return Err(error),
+                    },
+                    answer => answer?,
+                }
             }
             self.checkpoint(leg).await?;
             if let Some(file) = file {
@@ -126,71 +216,80 @@ impl<'a> Legs<'a> {
 
     /// Commits what a leg has brought. Its files are durable.
     async fn checkpoint(&mut self, leg: Leg) -> Result<()> {
-        let settled = self.settle(leg, &BTreeSet::new())?;
-        let Settled { plan, transferred, .. } = &settled;
-        let (whole, transferred) = (plan.index.clone(), transferred.clone());
-        let point = self.commit(settled).await?;
+        let (point, settled) = self.commit(&leg, &BTreeSet::new()).await?;
         let map = self.indexes.map(&point.index, &point).await?;
         let spare = self.indexes.live_spare(self.writer.head()).await?;
         if let Some(before) = self.checkpoint.replace(point.index.id) {
             self.indexes.forget(before);
         }
-        self.point.go_on(point, (*map).clone(), Checkpoint { whole, spare, transferred });
+        self.point.go_on(point, (*map).clone(), Checkpoint { spare, ..settled });
         Ok(())
     }
 
     /// The restore point, with one more leg.
-    fn settle(&mut self, leg: Leg, damaged: &BTreeSet<MachineName>) -> Result<Settled> {
-        let Leg { blocks, files } = leg;
+    fn settle(&mut self, leg: &Leg, damaged: &BTreeSet<MachineName>) -> Result<Settled> {
         if is_broken!(EarlierLegsForgotten) {
             self.places.clear();
         }
-        self.places.extend(blocks.iter().map(|(step, planned)| (*planned, (step.to.file, step.to.offset))));
-        let moves = blocks.into_iter().map(|(step, _)| step).collect();
+        self.places.extend(leg.blocks.iter().map(|(step, planned)| (*planned, (step.to.file, step.to.offset))));
+        let moves = leg.blocks.iter().map(|(step, _)| step.clone()).collect();
         let id = self.id.take().unwrap_or_else(|| self.writer.mint());
-        let brought = Brought { moves, files, places: &self.places, damaged };
+        let brought = Brought { moves, files: leg.files.clone(), places: &self.places, damaged };
         self.point.settle(self.writer.head(), self.target, id, brought)
     }
 
-    async fn commit(&mut self, settled: Settled) -> Result<offsite_core::RestorePoint> {
-        let Settled { point, plan, spare_before, .. } = settled;
-        let cost = plan.cost();
-        let addition = Addition {
-            rollback: None,
-            point,
-            plan,
-            predecessor_flags: self.point.predecessor,
-            spare: &spare_before,
-            abandoned: Abandoned::default(),
-        };
-        let point = commit_point(self.writer, self.indexes, addition).await?;
-        self.cost.blocks += cost.blocks;
-        self.cost.bytes_written += cost.bytes_written;
-        self.cost.bytes_released += cost.bytes_released;
-        self.cost.bytes_linked += cost.bytes_linked;
-        self.cost.peak_extra_bytes += cost.peak_extra_bytes;
-        Ok(point)
+    /// Commits the restore point with one more leg. If the target cannot be reached, it waits, and tries again.
+    async fn commit(&mut self, leg: &Leg, damaged: &BTreeSet<MachineName>) -> Result<(RestorePoint, Checkpoint)> {
+        loop {
+            // An index that was stored and not committed keeps its name, so each try has another one.
+            let Settled { point, plan, spare_before, transferred, kept } = self.settle(leg, damaged)?;
+            let (cost, whole) = (plan.cost(), plan.index.clone());
+            let addition = Addition {
+                rollback: None,
+                point,
+                plan,
+                predecessor_flags: self.point.predecessor,
+                spare: &spare_before,
+                abandoned: Abandoned::default(),
+            };
+            let mut committed = commit_point(self.writer, self.indexes, addition).await;
+            while let Err(error @ Error::CommitUnknown { .. }) = committed {
+                if self.outages.wait(&error).await != Waited::TryAgain {
+                    return Err(error);
+                }
+                committed = self.writer.finish_commit().await.and_then(|()| {
+                    let latest = self.writer.head().chain.latest().cloned();
+                    latest.ok_or_else(|| Error::defect("a commit has left no restore point".to_owned()))
+                });
+            }
+            let Some(point) = self.outages.judged(committed).await else { continue };
+            let point = point?;
+            self.cost.blocks += cost.blocks;
+            self.cost.bytes_written += cost.bytes_written;
+            self.cost.bytes_released += cost.bytes_released;
+            self.cost.bytes_linked += cost.bytes_linked;
+            self.cost.peak_extra_bytes += cost.peak_extra_bytes;
+            return Ok((point, Checkpoint { whole, spare: BlockMap::empty(), transferred, kept }));
+        }
     }
 
     /// Commits what the last leg has brought. Its files are durable. `moves` are all blocks of the copy.
     pub(super) async fn end(mut self, leg: Leg, moves: &[Move], copied: &Copied) -> Result<End> {
         let has_arrived = !self.places.is_empty() || !leg.blocks.is_empty();
         let damaged = copied.damaged.keys().cloned().collect();
-        let settled = self.settle(leg, &damaged)?;
-        let (transferred, kept) = (settled.transferred.clone(), settled.kept.clone());
-        let has_whole = settled.point.machines.iter().any(|machine| {
-            let is_copied = self.point.machines.iter().any(|copy| copy.name == machine.name);
-            is_copied && !transferred.contains_key(&machine.name)
-        });
-        if !has_whole && !has_arrived {
-            // What had arrived before is still there.
-            return Ok(End { transferred, kept, committed: None });
+        if !has_arrived {
+            // What had arrived before is still there. A machine may need nothing more.
+            let Settled { transferred, kept, .. } = self.settle(&leg, &damaged)?;
+            if self.point.machines.iter().all(|copy| transferred.contains_key(&copy.name)) {
+                return Ok(End { transferred, kept, committed: None });
+            }
         }
-        let point = self.commit(settled).await?;
+        let (point, Checkpoint { transferred, kept, .. }) = self.commit(&leg, &damaged).await?;
         let mut cost = self.cost;
         // What was left out lies among what was read.
         (cost.bytes_read, cost.read_requests) = (copied.bytes_read, copied.read_requests);
-        if matches!(copied.ending, Ending::Done | Ending::Stopped) && copied.damaged.is_empty() {
+        let is_prefix = matches!(copied.ending, Ending::Done | Ending::Stopped) && copied.damaged.is_empty();
+        if is_prefix && self.outages.note().is_none() {
             let reads = move_batches(&moves[..self.places.len()]);
             cost.bytes_read = reads.iter().map(|batch| batch.range.end - batch.range.start).sum();
             cost.read_requests = reads.len() as u64;

@@ -81,6 +81,8 @@ pub(super) struct Checkpoint {
     pub(super) spare: BlockMap,
     /// The machines that are not whole yet.
     pub(super) transferred: BTreeMap<MachineName, Transferred>,
+    /// Machines that could not be read whole, and of which the chain has the same state.
+    pub(super) kept: BTreeSet<MachineName>,
 }
 
 /// A restore point as it is once it is known what has arrived.
@@ -256,7 +258,7 @@ impl NewPoint {
     ///
     /// It joins that point, as the next sync would.
     pub(super) fn go_on(&mut self, point: RestorePoint, map: BlockMap, settled: Checkpoint) {
-        let Checkpoint { whole, spare, transferred } = settled;
+        let Checkpoint { whole, spare, transferred, .. } = settled;
         self.plan.index = self.plan.index.project(|name| transferred.contains_key(name));
         self.machines.retain(|copy| transferred.contains_key(&copy.name));
         if !point.below.is_empty() {

@@ -7,6 +7,7 @@ use offsite_core::MachineName;
 
 use super::legs::{Committed, Legs};
 use super::offer::{NewPoint, Offer};
+use super::outages::Outages;
 use super::request::SyncRequest;
 use super::source::Sources;
 use super::{CopyJob, latest_state};
@@ -33,11 +34,14 @@ impl CopyJob {
         sources: &Sources,
         request: &SyncRequest,
         left_out: &mut Vec<MachineReport>,
+        outages: &Outages<'_>,
     ) -> Result<SyncOutcome> {
-        let head = writer.head().clone();
-        let latest = latest_state(&head, indexes).await?;
-        let offer = self.offer(&mut writer.plan_context(indexes), sources, &latest, request).await?;
-        drop(latest);
+        let offer = loop {
+            let offered = self.offered(writer, indexes, sources, request).await;
+            if let Some(answer) = outages.judged(offered).await {
+                break answer?;
+            }
+        };
         let Offer { stored, nothing, selected, labels, others, failure, notes, doubts } = offer;
         if let Some(error) = nothing {
             return Err(error);
@@ -54,7 +58,7 @@ impl CopyJob {
             };
         };
         Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?.require(&self.target, Task::Copy)?;
-        let copied = self.store(writer, indexes, sources, request, stored, &mut outcome).await?;
+        let copied = self.store(writer, indexes, sources, request, stored, &mut outcome, outages).await?;
         // Only now does the chain have the machines that are new.
         writer.select(&selected);
         outcome.machines.sort_by(|left, right| left.name.cmp(&right.name));
@@ -66,7 +70,20 @@ impl CopyJob {
         }
     }
 
+    async fn offered(
+        &self,
+        writer: &mut Writer,
+        indexes: &mut Indexes,
+        sources: &Sources,
+        request: &SyncRequest,
+    ) -> Result<Offer> {
+        let head = writer.head().clone();
+        let latest = latest_state(&head, indexes).await?;
+        self.offer(&mut writer.plan_context(indexes), sources, &latest, request).await
+    }
+
     /// Copies what was chosen, as far as it comes, and commits it as a restore point.
+    #[allow(clippy::too_many_arguments, reason = "all that a copy has found and opened")]
     async fn store(
         &self,
         writer: &mut Writer,
@@ -75,6 +92,7 @@ impl CopyJob {
         request: &SyncRequest,
         mut stored: NewPoint,
         outcome: &mut SyncOutcome,
+        outages: &Outages<'_>,
     ) -> Result<Copied> {
         let start = Instant::now();
         let frames = sources.frames();
@@ -87,13 +105,14 @@ impl CopyJob {
         let progress = progress.begin(Step::Transfer, bytes);
         let places = sources.folders().map(JobFolder::repository).chain([&self.target]);
         let pace = self.checkpoints.pace(bytes, places);
-        let mut legs = Legs::new(writer, indexes, &self.target, stored);
+        let mut legs = Legs::new(writer, indexes, &self.target, stored, outages);
         let mut copied = Copied::default();
         let last = legs.carry(&moves, &frames, pace, &progress, &mut copied).await?;
         progress.end();
         let reasons = reasons(&origins, &copied, sources).await;
         let why = |name: &MachineName| reasons.get(name).cloned().map_or(Reason::TransferEnded, Reason::Failed);
         let end = legs.end(last, &moves, &copied).await?;
+        outcome.notes.extend(outages.note());
         for machine in &machines {
             let result = match end.transferred.get(&machine.name) {
                 None => MachineOutcome::Complete { captured: machine.captured },

@@ -103,15 +103,13 @@ impl<'a> Legs<'a> {
                         return Ok(leg);
                     }
                 },
-                Err(error) => match self.waited(&error, &mut arrived).await {
-                    Waited::TryAgain => {
-                        rest = Some(self.missing(moves, &Leg::default(), copied).cloned().collect());
-                        continue;
-                    }
-                    Waited::Stopped | Waited::GiveUp => return Err(error),
-                },
+                Err(error) => {
+                    self.target_is_back(error, &mut arrived).await?;
+                    rest = Some(self.missing(moves, &Leg::default(), copied).cloned().collect());
+                    continue;
+                }
             };
-            if !is_outage(&error) {
+            if !is_outage(&error) || !self.outages.are_waited_for() {
                 copied.ending = Ending::Failed(error);
                 return Ok(leg);
             }
@@ -138,6 +136,20 @@ impl<'a> Legs<'a> {
             self.outages.succeed();
         }
         self.outages.wait(error).await
+    }
+
+    /// Waits until the target answers again, so that nothing is read in vain. The lease must not be lost.
+    async fn target_is_back(&self, mut error: Error, arrived: &mut usize) -> Result<()> {
+        loop {
+            if self.waited(&error, arrived).await != Waited::TryAgain {
+                return Err(error);
+            }
+            match self.writer.is_newest().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(Error::fenced(self.writer.layout().job())),
+                Err(next) => error = next,
+            }
+        }
     }
 
     /// The blocks that have not arrived, and that are not known to be damaged.
@@ -240,6 +252,18 @@ impl<'a> Legs<'a> {
 
     /// Commits the restore point with one more leg. If the target cannot be reached, it waits, and tries again.
     async fn commit(&mut self, leg: &Leg, damaged: &BTreeSet<MachineName>) -> Result<(RestorePoint, Checkpoint)> {
+        let committed = self.commit_patiently(leg, damaged).await;
+        if committed.is_err() {
+            leg.blocks.iter().for_each(|(_, planned)| drop(self.places.remove(planned)));
+        }
+        committed
+    }
+
+    async fn commit_patiently(
+        &mut self,
+        leg: &Leg,
+        damaged: &BTreeSet<MachineName>,
+    ) -> Result<(RestorePoint, Checkpoint)> {
         loop {
             // An index that was stored and not committed keeps its name, so each try has another one.
             let Settled { point, plan, spare_before, transferred, kept } = self.settle(leg, damaged)?;
@@ -279,7 +303,9 @@ impl<'a> Legs<'a> {
         let damaged = copied.damaged.keys().cloned().collect();
         if !has_arrived {
             // What had arrived before is still there. A machine may need nothing more.
+            let id = self.id;
             let Settled { transferred, kept, .. } = self.settle(&leg, &damaged)?;
+            self.id = id;
             if self.point.machines.iter().all(|copy| transferred.contains_key(&copy.name)) {
                 return Ok(End { transferred, kept, committed: None });
             }

@@ -18,6 +18,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// The outages of one run of a copy.
 pub(super) struct Outages<'a> {
+    policy: RetryPolicy,
     job: &'a JobName,
     progress: &'a dyn Progress,
     gate: &'a dyn Gate,
@@ -41,7 +42,12 @@ pub(super) enum Waited {
 impl<'a> Outages<'a> {
     pub(super) fn new(policy: RetryPolicy, job: &'a JobName, progress: &'a dyn Progress, gate: &'a dyn Gate) -> Self {
         let (retries, resumed) = (Mutex::new(Retries::new(policy)), Mutex::new(None));
-        Self { job, progress, gate, start: Instant::now(), retries, resumed }
+        Self { policy, job, progress, gate, start: Instant::now(), retries, resumed }
+    }
+
+    /// Returns whether the policy waits at all.
+    pub(super) const fn are_waited_for(&self) -> bool {
+        !self.policy.deadline.is_zero()
     }
 
     /// Waits after a failure, if it may pass by itself.

@@ -109,7 +109,7 @@ async fn a_source_that_is_away_for_a_minute_costs_no_byte_twice() {
         if let Some(Note::Outages { outages, waited_secs }) = note {
             assert!(*outages == 1 && (55..100).contains(waited_secs), "{calls}: {note:?}");
             let heard = link.heard.0.lock().unwrap();
-            assert!(heard[0].starts_with("job Offsite Copy waits ") && heard[0].contains("memory"), "{heard:?}");
+            assert!(heard[0].starts_with("job Offsite Copy waits ") && heard[0].contains("fails on purpose"), "{heard:?}");
             waited += 1;
         }
         scene.truth.check(&open_memory(&link.memory).await, COPY).await;

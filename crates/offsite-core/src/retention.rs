@@ -34,6 +34,7 @@
 mod anchor;
 mod calendar;
 mod due;
+mod fingerprint;
 mod forecast;
 mod judgement;
 mod machines;

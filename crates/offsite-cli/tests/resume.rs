@@ -66,7 +66,7 @@ fn a_killed_copy_to_a_bucket_sends_little_again() {
         // A link that takes some 20 seconds for all of it, each time with another delay.
         server.set_rate_bytes_per_sec(size_mib * MIB / 16);
         server.set_latency_millis(round * 5);
-        let job = format!("run --at {}", hour(1));
+        let job = format!("run --now {}", hour(1));
         let arguments: Vec<&str> = job.split(' ').collect();
         server.reset_counts();
         let mut running = with_key(offsite.command(&arguments));

@@ -6,6 +6,7 @@ mod daemon;
 mod fault;
 mod mail;
 pub(crate) mod path;
+mod retry;
 mod sources;
 mod timing;
 mod traffic;
@@ -24,7 +25,8 @@ use mail::MailConfig;
 pub(crate) use mail::{DigestSettings, JobMail};
 use offsite::repository::{StreamRange, StreamShare, Streams};
 use offsite::runner::Settings;
-use offsite::{JobName, Selection, Traffic, Transforms};
+use offsite::{JobName, RetryPolicy, Selection, Traffic, Transforms};
+use retry::RetryConfig;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -205,6 +207,8 @@ pub(crate) struct JobConfig {
     max_age: Option<Spanned<String>>,
     /// The space that stays free in the target. A copy that would use it does not begin.
     min_free: Option<Spanned<String>>,
+    /// How the job waits for a place that cannot be reached.
+    retry: Option<RetryConfig>,
     /// The limit of the block data that the job carries over the network.
     bandwidth: Option<Spanned<BandwidthConfig>>,
     /// When the job looks up what the side of its target has.
@@ -283,6 +287,7 @@ impl Config {
                 .and_then(|()| config.mail_of(job).map(drop))
                 .and_then(|()| job.max_age().map(drop))
                 .and_then(|()| job.min_free_bytes().map(drop))
+                .and_then(|()| job.retry().map(drop))
                 .map_err(|fault| wrong_at(&format!("job {name:?}: "), fault))?;
             job.selection()
                 .and_then(|_| job.transforms().map(drop))
@@ -561,6 +566,11 @@ impl JobConfig {
     /// Returns how many bytes stay free in the target.
     pub(crate) fn min_free_bytes(&self) -> Result<u64, Fault> {
         Ok(self.min_free.as_ref().map(bounds::min_free).transpose()?.unwrap_or_default())
+    }
+
+    /// Returns how the job waits for a place that cannot be reached.
+    pub(crate) fn retry(&self) -> Result<RetryPolicy, Fault> {
+        self.retry.as_ref().map_or_else(|| Ok(RetryPolicy::default()), RetryConfig::policy)
     }
 
     /// Returns the name that the job had before. `None` if it has always had its name.

@@ -149,6 +149,7 @@ impl Host {
         let copy = CopyJob::of(self.folder()?, sources, target)?
             .unseen(unseen)
             .min_free_bytes(job.min_free_bytes().map_err(|fault| Failure::WrongUse(fault.why))?)
+            .retry(job.retry().map_err(|fault| Failure::WrongUse(fault.why))?)
             .adopt(self.adopts || sources_rotate)
             .select(job.selection().map_err(Failure::WrongUse)?)
             .transforms(transforms)

@@ -66,6 +66,7 @@ mod machine;
 pub mod phase;
 pub mod plan;
 pub mod retention;
+pub mod retry;
 pub mod schedule;
 pub mod selection;
 #[cfg(feature = "serde")]

@@ -123,6 +123,14 @@ pub struct Cost {
     pub peak_extra_bytes: u64,
 }
 
+impl Move {
+    /// The same move to another place.
+    #[must_use]
+    pub fn placed(&self, to: StoredBlock) -> Self {
+        Self { to, ..self.clone() }
+    }
+}
+
 impl Retired {
     /// The number of bytes that come back.
     #[must_use]
@@ -205,11 +213,33 @@ impl Plan {
     /// The read requests, in the order of the moves.
     #[must_use]
     pub fn batches(&self) -> Vec<Batch> {
+        self.batches_of_first(self.moves.len())
+    }
+
+    /// The read requests for the first `count` moves, in the order of the moves.
+    #[must_use]
+    pub fn batches_of_first(&self, count: usize) -> Vec<Batch> {
+        let count = count.min(self.moves.len());
         if self.detours.is_empty() {
-            return move_batches(&self.moves);
+            return move_batches(&self.moves[..count]);
         }
-        let reads: Vec<(u32, StoredBlock)> = (0..self.moves.len()).filter_map(|position| self.read(position)).collect();
+        let reads: Vec<(u32, StoredBlock)> = (0..count).filter_map(|position| self.read(position)).collect();
         batches_of_folders(&reads, |(source, _)| *source, |(_, from)| *from)
+    }
+
+    /// The plan to move only what `is_wanted` picks, with the detours of these moves.
+    ///
+    /// It has neither an index nor files.
+    #[must_use]
+    pub fn part(&self, is_wanted: impl Fn(&Move) -> bool) -> Self {
+        let mut part = Self::default();
+        for (position, step) in self.moves.iter().enumerate().filter(|(_, step)| is_wanted(step)) {
+            if let Some(detour) = self.detours.get(&position) {
+                part.detours.insert(part.moves.len(), detour.clone());
+            }
+            part.moves.push(step.clone());
+        }
+        part
     }
 
     /// The number of the folder that a move reads from, and the frame that it reads there.

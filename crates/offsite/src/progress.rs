@@ -132,6 +132,15 @@ pub enum Wait<'a> {
         /// How long a sign of life is waited for.
         at_most: Duration,
     },
+    /// A place that the job reads from or writes to cannot be reached. It is tried again.
+    Place {
+        /// The job.
+        job: &'a JobName,
+        /// Why, in words that name the place.
+        why: &'a str,
+        /// The pause before the next try.
+        at_most: Duration,
+    },
 }
 
 impl Task {
@@ -219,6 +228,9 @@ impl fmt::Display for Wait<'_> {
                  waiting up to {} s for a sign of its life",
                 at_most.as_secs()
             ),
+            Self::Place { job, why, at_most } => {
+                write!(formatter, "job {job} waits {} s, and tries again: {why}", at_most.as_secs_f64().ceil())
+            }
         }
     }
 }

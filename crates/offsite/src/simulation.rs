@@ -51,6 +51,10 @@ pub enum Variant {
     SpareTakenForLive,
     /// A full that stands on other indexes is committed without the lowest of them.
     StaleBelow,
+    /// A checkpoint of a copy is committed before the backup file of its leg is durable.
+    CheckpointBeforeFile,
+    /// A checkpoint, or the end of a copy, forgets the blocks of earlier legs.
+    EarlierLegsForgotten,
     /// A chain is committed without a look at what it will refer to. Alone it breaks nothing; what it costs not to do it is measured.
     NotReadBack,
 }

@@ -12,6 +12,7 @@ use offsite::model::Sequence;
 use offsite::model::Status;
 use offsite::report::{CopyReport, MachineOutcome, MachineReport, SyncReport};
 use offsite::{Activity, CopyJob, Gate, Passage, RunPlan, Transforms};
+use offsite_simulation::job::checkpoints;
 
 use crate::expect::{Asking, Expected};
 use crate::judge::{Makes, judge_operations, judge_tally};
@@ -104,6 +105,7 @@ impl World {
         &mut self,
         number: usize,
         how: u32,
+        which: u32,
         interruption: Option<Interruption>,
     ) -> Result<Option<Applied>, Violation> {
         let now = self.now();
@@ -115,11 +117,14 @@ impl World {
         let (specs, ways, faulty, job) = (self.sources(number), self.ways(), self.faulty(number), self.job(number));
         let selection = self.copy_settings(number).select.selection();
         let planned: Mutex<Option<RunPlan>> = Mutex::default();
+        let has_checkpoints = how % 2 == 0 && which % 2 == 0;
         let run = async {
             let target = Self::open(&faulty).await?;
             let sources = Self::open_sources(&specs, &ways).await?;
             let run = CopyJob::of(job, sources, &target)?.lease_duration(LEASE).select(selection);
             let run = run.adopt(asking.adopts).transforms(transforms.clone());
+            // No plan knows of checkpoints.
+            let run = if has_checkpoints { run.checkpoints(checkpoints()) } else { run };
             if how % 2 == 1 {
                 let plan = run.plan(now).await?;
                 *planned.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
@@ -129,6 +134,7 @@ impl World {
         let (place, interruption) = self.met(number, interruption);
         let Ended { result, is_struck } = self.carry_out(place, interruption, run).await;
         self.look()?;
+        self.count_checkpoints(number, has_checkpoints, before.as_ref());
         let copied = Copied { number, before, expected: &expected, is_struck };
         let new = self.judge_points(number, copied.before.as_ref(), Makes::One, &self.copy_keeping(&transforms))?;
         match result {
@@ -177,11 +183,13 @@ impl World {
         let gate = Until::new(bytes.map_or(u64::MAX, |interruption| interruption.after.into()));
         let joins = before.as_ref().filter(|_| how % 3 == 1).and_then(|before| before.head.chain.latest());
         let joins: Option<Sequence> = joins.map(|point| point.sequence);
+        let has_checkpoints = how / 3 % 2 == 0;
         let request = asking.request().gate(Arc::clone(&gate) as Arc<dyn Gate>).joins(joins);
         let run = async {
             let target = Self::open(&faulty).await?;
             let sources = Self::open_sources(&specs, &ways).await?;
             let run = CopyJob::of(job, sources, &target)?.lease_duration(LEASE).select(selection);
+            let run = if has_checkpoints { run.checkpoints(checkpoints()) } else { run };
             run.transforms(transforms.clone()).sync(&request).await
         };
         let (place, interruption) = self.met(number, interruption);
@@ -203,6 +211,12 @@ impl World {
             None => {}
         }
         Ok(Some(Applied { is_struck }))
+    }
+
+    fn count_checkpoints(&mut self, number: usize, has_checkpoints: bool, before: Option<&Rc<Proven>>) {
+        let head = |proven: Option<&Rc<Proven>>| proven.map_or(0, |proven| proven.head.number);
+        let commits = head(self.proven(number).as_ref()).saturating_sub(head(before));
+        self.did("commits of copies with checkpoints", if has_checkpoints { commits } else { 0 });
     }
 
     fn count_sync(&mut self, sync: Option<&SyncReport>, machines: &[MachineReport]) {

@@ -71,9 +71,10 @@ kinds! {
     Deleted = "deleted",
     /// How much a copy job verifies after each run: job, how much.
     Share = "share",
-    /// A copy job runs, its plan being asked first where the second number is odd, machines of other origins taken where it is large: copy.
+    /// A copy job runs, its plan being asked first where the second number is odd, machines of other origins taken where it is large, with a
+    /// checkpoint for each block where both others are even: copy.
     Run = "run",
-    /// A copy job copies: copy, whether it joins the newest point, which of several states.
+    /// A copy job copies: copy, whether it joins the newest point and makes a checkpoint for each block, which of several states.
     Sync = "sync",
     /// A copy job transforms: copy.
     Transform = "transform",

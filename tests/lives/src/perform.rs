@@ -79,7 +79,7 @@ impl World {
         match kind {
             Kind::Backup => self.back_up(first as usize % BACKUPS, second, interruption).await,
             Kind::Run | Kind::Sync | Kind::Transform if is_away(self, copy) => Ok(None),
-            Kind::Run => self.run(copy, second, interruption).await,
+            Kind::Run => self.run(copy, second, third, interruption).await,
             Kind::Sync => self.sync(copy, second, third, interruption).await,
             Kind::Transform => self.transform(copy, interruption).await,
             Kind::Map | Kind::Carry if is_away(self, copy) => Ok(None),

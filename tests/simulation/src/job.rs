@@ -14,8 +14,8 @@ use offsite::retention::Policy;
 use offsite::retention::Simple;
 use offsite::simulation::on_host;
 use offsite::{
-    BackupJob, BackupMethod, Compact, CopyJob, Error, FullKind, JobFolder, LiveShare, MapSeed, MergeMethod,
-    OpenRepository, Restore, Selection, TransformJob, Transforms, Verify,
+    BackupJob, BackupMethod, Checkpoints, Compact, CopyJob, Error, FullKind, JobFolder, LiveShare, MapSeed,
+    MergeMethod, OpenRepository, Restore, Selection, TransformJob, Transforms, Verify,
 };
 use offsite_repository::Repository;
 use offsite_repository::testing::{CrashImage, CrashOptions};
@@ -182,7 +182,15 @@ pub async fn back_up<R: Repository + Clone + 'static>(
     job.run(now).await.map(drop)
 }
 
-/// One run of the copy job: the time of the point that it made, if there was anything new. From the tenth day on it leaves a machine out.
+/// Checkpoints after each block, whatever the time.
+#[must_use]
+pub fn checkpoints() -> Checkpoints {
+    let checkpoints = Checkpoints::default().with_parts(u32::MAX).with_bytes_min(1).with_beside(1);
+    checkpoints.with_pauses(Duration::ZERO, Duration::ZERO)
+}
+
+/// One run of the copy job: the time of the point that it made, if there was anything new. On each third day it commits each block with
+/// a checkpoint. From the tenth day on it leaves a machine out.
 ///
 /// # Errors
 /// Its own.
@@ -196,6 +204,7 @@ pub async fn copy<R: Repository + Clone + 'static>(
     let (source, target) = (open(source).await?, open(target).await?);
     let job = CopyJob::new(job(COPY), &source, job(BACKUP), &target)?.lease_duration(LEASE);
     let job = job.transforms(setting.transforms.clone());
+    let job = if number % 3 == 0 { job.checkpoints(checkpoints()) } else { job };
     let selected = if number < 10 { vec!["vm0", "vm1", "vm2"] } else { vec!["vm0", "vm1"] };
     let job = job.select(Selection::machines(selected.into_iter().map(machine).collect()));
     job.run(now).await.map(|report| report.sync.map(|sync| sync.time))

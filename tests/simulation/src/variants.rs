@@ -36,7 +36,7 @@ pub struct KnownBad {
 const BACKEND: BrokenBackend = BrokenBackend { failed_list_is_empty: false, conflict_is_success: false };
 
 /// All of them.
-pub const ALL: [KnownBad; 17] = [
+pub const ALL: [KnownBad; 18] = [
     KnownBad { name: "no flush of the folder", fault: Fault::Disk(|disk| disk.flushes_entries = false), setting: 0 },
     KnownBad { name: "no flush of the data", fault: Fault::Disk(|disk| disk.flushes_data = false), setting: 0 },
     KnownBad {
@@ -48,6 +48,7 @@ pub const ALL: [KnownBad; 17] = [
     KnownBad { name: "release before commit", fault: Fault::Crash(Variant::ReleaseBeforeCommit), setting: 0 },
     KnownBad { name: "punch before commit", fault: Fault::Crash(Variant::PunchBeforeCommit), setting: 0 },
     KnownBad { name: "commit before its index", fault: Fault::Crash(Variant::CommitBeforeIndex), setting: 0 },
+    KnownBad { name: "a checkpoint before its file", fault: Fault::Crash(Variant::CheckpointBeforeFile), setting: 0 },
     KnownBad { name: "a number used again", fault: Fault::Crash(Variant::NumberReused), setting: 0 },
     KnownBad { name: "orphans kept", fault: Fault::Crash(Variant::OrphansKept), setting: 0 },
     KnownBad { name: "a lease by the wall clock", fault: Fault::Interleaving(Variant::WallClockLease), setting: 0 },

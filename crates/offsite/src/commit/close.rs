@@ -12,6 +12,14 @@ impl Writer {
     /// # Errors
     /// The error of the run. Otherwise the same as [`Heads::commit`].
     pub(crate) async fn close<T>(mut self, result: Result<T>) -> Result<T> {
+        let result = self.ended(result).await;
+        let closed = self.give_lease_back().await;
+        let value = result?;
+        closed.map(|()| value)
+    }
+
+    /// What a run has come to that ended with `result`. The lease is still held.
+    pub(crate) async fn ended<T>(&mut self, result: Result<T>) -> Result<T> {
         let result = match result {
             // A writer that took the job over may have released what this run was about to read. If that cannot be found out,
             // nothing is called damaged.
@@ -24,10 +32,8 @@ impl Writer {
         };
         if matches!(&result, Err(error) if error.repository_kind() == Some(ErrorKind::NoSpace)) {
             // The space that earlier runs have retired may be what the next run needs.
-            let _ = release(&mut self).await;
+            let _ = release(self).await;
         }
-        let closed = self.give_lease_back().await;
-        let value = result?;
-        closed.map(|()| value)
+        result
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Writer {
     head: Head,
     /// The number of the newest head that has a second copy.
     copied: u64,
+    /// A head of which it is unknown whether it is committed, and whether it has a second copy of its own.
+    doubtful: Option<(Head, bool)>,
     minter: Minter,
     clock: ClockReading,
     /// The policy that leaves nothing to do, for the next commit to note. `None` if there is none.
@@ -161,6 +163,7 @@ impl Writer {
             settled_policy: next.settled_policy,
             compacted: next.compacted,
             copied: next.number,
+            doubtful: None,
             minter: Minter::new(next.epoch),
             head: next,
             clock,
@@ -281,9 +284,33 @@ impl Writer {
             // for a while. All that the copy refers to is durable, so nothing is lost if it is taken for committed.
             self.put_copy(&next).await?;
         }
+        self.finish(next, is_copied).await
+    }
+
+    /// Goes on with a commit whose outcome is unknown. It stores the same head again, unless that head is there.
+    ///
+    /// # Errors
+    /// The same as [`Writer::commit`]. [`Error::Defect`] if there is no such commit.
+    pub(crate) async fn finish_commit(&mut self) -> Result<()> {
+        match self.doubtful.take() {
+            Some((next, is_copied)) => self.finish(next, is_copied).await,
+            None => Err(Error::defect("no commit is in doubt".to_owned())),
+        }
+    }
+
+    /// Returns whether the outcome of the last commit is unknown.
+    pub(crate) const fn is_in_doubt(&self) -> bool {
+        self.doubtful.is_some()
+    }
+
+    async fn finish(&mut self, next: Head, is_copied: bool) -> Result<()> {
         let committed = self.heads.commit(&next).await;
         if is_broken!(CleanUpOnUnknown) && matches!(committed, Err(Error::CommitUnknown { .. })) {
             self.clean_up_too_early().await?;
+        }
+        if matches!(committed, Err(Error::CommitUnknown { .. })) {
+            self.doubtful = Some((next, is_copied));
+            return committed;
         }
         committed?;
         if is_copied {

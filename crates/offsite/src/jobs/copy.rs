@@ -1,9 +1,12 @@
 //! Copy jobs: restore points of one repository into an independent chain in another.
 
 mod borrow;
+mod checkpoints;
 mod dry_run;
 mod guard;
+mod legs;
 mod offer;
+mod outages;
 mod precedence;
 mod request;
 mod selection;
@@ -16,6 +19,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use offsite_core::retention::Policy;
+use offsite_core::retry::RetryPolicy;
 use offsite_core::selection::Choice;
 use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Timestamp};
 
@@ -29,11 +33,13 @@ use crate::report::{CopyReport, Doubt, MachineReport, Note, OperationReport, Syn
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, Lending, OpenGate, OpenRepository, Progress, Result, Silent};
 
+pub use checkpoints::Checkpoints;
 pub use dry_run::{PlannedSync, RunPlan};
 pub use request::SyncRequest;
 pub use selection::Selection;
 pub use source::Source;
 
+use outages::Outages;
 use selection::SelectionInput;
 use source::Sources;
 
@@ -70,6 +76,8 @@ pub struct CopyJob {
     known_origins: BTreeSet<FolderId>,
     adopts: bool,
     lease_duration: Duration,
+    checkpoints: Checkpoints,
+    retry: RetryPolicy,
     progress: Arc<dyn Progress>,
     gate: Arc<dyn Gate>,
 }
@@ -123,6 +131,8 @@ impl CopyJob {
             known_origins: BTreeSet::new(),
             adopts: false,
             lease_duration: DEFAULT_LEASE,
+            checkpoints: Checkpoints::default(),
+            retry: RetryPolicy::never(),
             progress: Arc::new(Silent),
             gate: Arc::new(OpenGate),
         })
@@ -180,6 +190,23 @@ impl CopyJob {
     #[must_use]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
         self.lease_duration = duration;
+        self
+    }
+
+    /// Sets when a long copy commits what has arrived.
+    #[must_use]
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = checkpoints;
+        self
+    }
+
+    /// Sets how a look or a copy waits for a place that cannot be reached (default: it does not wait).
+    ///
+    /// It waits for a place that does not answer, and for nothing else. What has arrived by then is committed as soon as the target can
+    /// be reached. Transforms wait for nothing.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
         self
     }
 
@@ -250,22 +277,50 @@ impl CopyJob {
     /// repair.
     pub fn run(&self, now: Timestamp) -> BoxFuture<'_, Result<CopyReport>> {
         within(|error| self.tell(error), async move {
-            let sources = Sources::pinned(self).await?;
-            let result = self.run_pinned(&sources, now).await;
+            let request = SyncRequest::at(now);
+            let outages = self.outages(request.gate.as_ref());
+            let sources = self.pinned(&outages).await?;
+            let result = self.run_pinned(&sources, &request, &outages).await;
             sources.unpin(result).await
         })
     }
 
-    async fn run_pinned(&self, sources: &Sources, now: Timestamp) -> Result<CopyReport> {
-        let mut writer = self.writer(sources.block_size(), now).await?;
-        let result = self.run_with(&mut writer, sources, now).await;
+    fn outages<'a>(&'a self, gate: &'a dyn Gate) -> Outages<'a> {
+        Outages::new(self.retry, &self.name, self.progress.as_ref(), gate)
+    }
+
+    async fn pinned(&self, outages: &Outages<'_>) -> Result<Sources> {
+        loop {
+            if let Some(answer) = outages.judged(Sources::pinned(self).await).await {
+                return answer;
+            }
+        }
+    }
+
+    async fn patient_writer(&self, block_size: BlockSize, now: Timestamp, outages: &Outages<'_>) -> Result<Writer> {
+        loop {
+            if let Some(answer) = outages.judged(self.writer(block_size, now).await).await {
+                return answer;
+            }
+        }
+    }
+
+    async fn run_pinned(&self, sources: &Sources, request: &SyncRequest, outages: &Outages<'_>) -> Result<CopyReport> {
+        let mut writer = self.patient_writer(sources.block_size(), request.now, outages).await?;
+        let result = self.run_with(&mut writer, sources, request, outages).await;
         writer.close(result).await
     }
 
-    async fn run_with(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) -> Result<CopyReport> {
+    async fn run_with(
+        &self,
+        writer: &mut Writer,
+        sources: &Sources,
+        request: &SyncRequest,
+        outages: &Outages<'_>,
+    ) -> Result<CopyReport> {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
-        let request = SyncRequest::at(now);
-        let synced = self.sync_with(writer, &mut indexes, sources, &request, &mut Vec::new()).await?;
+        let now = request.now;
+        let synced = self.sync_with(writer, &mut indexes, sources, request, &mut Vec::new(), outages).await?;
         let added = synced.added();
         let folders: Vec<&JobFolder> = sources.folders().collect();
         let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
@@ -282,10 +337,19 @@ impl CopyJob {
     /// Errors of the repositories.
     pub fn look<'a>(&'a self, request: &'a SyncRequest) -> BoxFuture<'a, Result<Look>> {
         within(|error| self.tell(error), async move {
-            let sources = Sources::opened(self).await?;
-            let result = self.look_at(&sources, request).await;
-            sources.unpin(result).await
+            let outages = self.outages(request.gate.as_ref());
+            loop {
+                if let Some(answer) = outages.judged(self.look_once(request).await).await {
+                    return answer;
+                }
+            }
         })
+    }
+
+    async fn look_once(&self, request: &SyncRequest) -> Result<Look> {
+        let sources = Sources::opened(self).await?;
+        let result = self.look_at(&sources, request).await;
+        sources.unpin(result).await
     }
 
     async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Look> {
@@ -327,8 +391,9 @@ impl CopyJob {
         left_out: &'a mut Vec<MachineReport>,
     ) -> BoxFuture<'a, Result<SyncOutcome>> {
         within(|error| self.tell(error), async move {
-            let sources = Sources::pinned(self).await?;
-            let result = self.sync_pinned(&sources, request, left_out).await;
+            let outages = self.outages(request.gate.as_ref());
+            let sources = self.pinned(&outages).await?;
+            let result = self.sync_pinned(&sources, request, left_out, &outages).await;
             sources.unpin(result).await
         })
     }
@@ -338,11 +403,12 @@ impl CopyJob {
         sources: &Sources,
         request: &SyncRequest,
         left_out: &mut Vec<MachineReport>,
+        outages: &Outages<'_>,
     ) -> Result<SyncOutcome> {
-        let mut writer = self.writer(sources.block_size(), request.now).await?;
+        let mut writer = self.patient_writer(sources.block_size(), request.now, outages).await?;
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
-        let result = self.sync_with(&mut writer, &mut indexes, sources, request, left_out).await;
-        writer.close(result).await
+        let result = self.sync_with(&mut writer, &mut indexes, sources, request, left_out, outages).await;
+        outages.close(writer, result).await
     }
 
     /// The second phase of a run: merges what retention no longer keeps, and gives space back.

@@ -16,7 +16,7 @@ const AHEAD_UNITS: usize = 48 << 10;
 /// The unit in which these bytes are counted.
 const UNIT_BYTES: u64 = 1 << 10;
 /// The same in bytes.
-const AHEAD_BYTES_MAX: u64 = AHEAD_UNITS as u64 * UNIT_BYTES;
+pub(super) const AHEAD_BYTES_MAX: u64 = AHEAD_UNITS as u64 * UNIT_BYTES;
 
 static ROOM: Semaphore = Semaphore::const_new(AHEAD_UNITS);
 

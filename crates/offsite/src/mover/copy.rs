@@ -2,41 +2,33 @@
 //!
 //! A copy may have to wait or end between two requests. It leaves out blocks that cannot be read. It always writes what it has
 //! requested. So the cost of a copy follows from how far it came.
+//!
+//! A long copy has legs. A leg ends with a file of its own, which a [`Relay`] takes, so that it can be committed while the next leg
+//! begins.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt, stream};
-use offsite_core::plan::{Came, Placement, Placer, Plan};
+use offsite_core::plan::{Batch, Came, Move, Placement, Placer, Plan};
 use offsite_core::{MachineName, ObjectId, StoredBlock};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::FrameSource;
 use super::ahead::{Ahead, GivesWay};
 use super::detour::{Answer, Got, Instead, Piece, Reader};
 use super::keep::{Keeping, keep};
-use super::output::Output;
-use crate::cache::Kept;
+use super::output::{Output, Unfinished};
+use super::pace::{Pace, Pacer, UnderWay};
 use crate::gate::Passage;
-use crate::progress::Step;
 use crate::report::ErrorSummary;
-use crate::teller::Teller;
+use crate::teller::Running;
 use crate::{Error, Result};
 
-/// What a copy has copied.
-#[derive(Debug)]
+/// What a copy has come to.
+#[derive(Debug, Default)]
 pub(crate) struct Copied {
-    /// The new frame of each move, in the order of the moves. `None` if it has not arrived.
-    pub(crate) places: Vec<Option<StoredBlock>>,
-    /// How each of them came.
-    pub(crate) came: Vec<Came>,
-    /// What was put into the block cache. `None` if there is none.
-    pub(crate) kept: Option<Kept>,
-    /// Whether exactly what was planned of these moves was read.
-    pub(crate) is_as_planned: bool,
-    /// How many blocks of each folder could not be used as planned and were read elsewhere, and why the first of them could not.
-    pub(crate) unused: BTreeMap<u32, (u64, ErrorSummary)>,
-    /// The new files with their lengths in bytes.
-    pub(crate) files: BTreeMap<ObjectId, u64>,
     /// The bytes and the number of the requests that were answered.
     pub(crate) bytes_read: u64,
     pub(crate) read_requests: u64,
@@ -44,21 +36,22 @@ pub(crate) struct Copied {
     pub(crate) damaged: BTreeMap<MachineName, ErrorSummary>,
     /// The first of these errors. `None` if all blocks could be read.
     pub(crate) damage: Option<Error>,
+    /// The planned places of these blocks.
+    pub(crate) lost: BTreeSet<(ObjectId, u64)>,
+    /// How each block has come that has arrived, by its planned place.
+    came: BTreeMap<(ObjectId, u64), Came>,
+    /// Whether something else was read than what was planned of the blocks that have arrived.
+    pub(crate) has_strayed: bool,
+    /// How many blocks of each folder could not be used as planned and were read elsewhere, and why the first of them could not.
+    pub(crate) unused: BTreeMap<u32, (u64, ErrorSummary)>,
     pub(crate) ending: Ending,
 }
 
-/// What a copy does beside reading and writing.
-pub(crate) struct Ways<'a> {
-    /// The block cache that it fills. `None` if there is none.
-    pub(crate) keeping: Option<Keeping>,
-    /// The backups that it gives way to.
-    pub(crate) precedence: &'a dyn GivesWay,
-}
-
 /// How a copy ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Ending {
     /// Everything that could be read is there.
+    #[default]
     Done,
     /// The gate ended it.
     Stopped,
@@ -66,92 +59,125 @@ pub(crate) enum Ending {
     Failed(Error),
 }
 
-/// Copies the blocks of a plan. Each is read once, checked as it was stored, and written once.
-///
-/// `reserve` has ids of further files, should what is lent be of no use: the frames of the source may be longer.
-///
-/// It reads one batch at a time while the backups that it gives way to are at work. The written blocks are durable when it returns. If it
-/// fails, the error is one of the target, and nothing was written.
-pub(crate) async fn copy(
-    plan: &Plan,
-    reserve: &[ObjectId],
-    sources: &[FrameSource],
-    placement: Placement,
-    mut output: Output<'_>,
-    ways: Ways<'_>,
-    progress: Teller<'_>,
-) -> Result<Copied> {
-    let Ways { mut keeping, precedence } = ways;
-    let carried = carry(plan, reserve, sources, placement, &mut output, keeping.as_mut(), progress, precedence).await;
-    let kept = match keeping {
-        Some(keeping) => Some(keeping.keeper.finish().await),
-        None => None,
-    };
-    match carried {
-        Ok(copied) => output.finish().await.map(|()| Copied { kept, ..copied }),
-        Err(error) => {
-            output.abort().await;
-            Err(error)
-        }
+/// What a leg of a copy has brought.
+#[derive(Debug, Default)]
+pub(crate) struct Leg {
+    /// The blocks at their places, each with the place that was planned for it.
+    pub(crate) blocks: Vec<(Move, (ObjectId, u64))>,
+    /// The new files with their lengths in bytes.
+    pub(crate) files: BTreeMap<ObjectId, u64>,
+}
+
+/// A leg that ends with a checkpoint.
+pub(crate) struct EndedLeg {
+    pub(crate) leg: Leg,
+    /// Its last file.
+    pub(crate) file: Option<Unfinished>,
+    /// Takes an id for each file of the leg, for the files of the next one.
+    pub(crate) ids: oneshot::Sender<Vec<ObjectId>>,
+}
+
+/// Takes legs from a copy, one at a time.
+pub(crate) struct Relay {
+    pace: Pace,
+    legs: mpsc::Sender<EndedLeg>,
+    is_committing: Arc<watch::Sender<bool>>,
+}
+
+/// The other end of a [`Relay`].
+pub(crate) struct Legs {
+    legs: mpsc::Receiver<EndedLeg>,
+    is_committing: Arc<watch::Sender<bool>>,
+}
+
+/// Returns a relay, and where what it takes arrives.
+pub(crate) fn relay(pace: Pace) -> (Relay, Legs) {
+    let (sender, receiver) = mpsc::channel(1);
+    let is_committing = Arc::new(watch::Sender::new(false));
+    let relay = Relay { pace, legs: sender, is_committing: Arc::clone(&is_committing) };
+    (relay, Legs { legs: receiver, is_committing })
+}
+
+impl Legs {
+    /// Returns the next leg. `None` if the copy has ended. The leg before is committed.
+    pub(crate) async fn next(&mut self) -> Option<EndedLeg> {
+        self.is_committing.send_replace(false);
+        self.legs.recv().await
     }
 }
 
-async fn carry(
+/// Where a copy reads from, and what becomes of what it reads.
+pub(crate) struct Route<'a> {
+    pub(crate) sources: &'a [FrameSource],
+    pub(crate) placement: Placement,
+    /// The backups that the copy gives way to.
+    pub(crate) precedence: &'a dyn GivesWay,
+    /// What fills the block cache. `None` if there is none.
+    pub(crate) keeping: Option<&'a mut Keeping>,
+}
+
+/// Copies the blocks of a plan. Each is read once, checked as it was stored, and written once.
+///
+/// It reads one batch at a time while the backups that it gives way to are at work. Returns the last leg. The file of that leg is not
+/// finished. `ids` has an id for each file that the moves need at most, also if nothing that is lent is of use. If it fails, the error is
+/// one of the target, and nothing of the last leg was written.
+pub(crate) async fn copy(
     plan: &Plan,
-    reserve: &[ObjectId],
-    sources: &[FrameSource],
-    placement: Placement,
+    route: Route<'_>,
+    ids: &mut VecDeque<ObjectId>,
     output: &mut Output<'_>,
-    mut keeping: Option<&mut Keeping>,
-    progress: Teller<'_>,
-    precedence: &dyn GivesWay,
-) -> Result<Copied> {
+    progress: &Running<'_>,
+    relay: &Relay,
+    copied: &mut Copied,
+) -> Result<Leg> {
+    let Route { sources, placement, precedence, mut keeping } = route;
     let moves = &plan.moves;
     let numbers: BTreeMap<_, _> = output.machines().iter().cloned().collect();
     let batches = plan.batches();
     let asked = batches.len();
     let halted = AtomicBool::new(false);
-    let progress = progress.begin(Step::Transfer, moves.iter().map(|step| u64::from(step.from.length)).sum());
-    let reader = Reader { plan, sources, progress: &progress };
+    let under_way = UnderWay::new(relay.pace);
+    let mut pacer = Pacer::new(relay.pace);
+    let mut left: u64 = moves.iter().map(|step| u64::from(step.from.length)).sum();
+    let length = |batch: &Batch| batch.range.end - batch.range.start;
+    let reader = Reader { plan, sources, progress };
     let passed = stream::iter(batches)
         .then(|batch| async {
+            under_way.enter(length(&batch)).await;
             let is_open = !halted.load(Ordering::Relaxed)
-                && progress.pass(batch.range.end - batch.range.start).await == Passage::Go
+                && progress.pass(length(&batch)).await == Passage::Go
                 && !halted.load(Ordering::Relaxed);
             is_open.then_some(batch)
         })
         .take_while(|batch| std::future::ready(batch.is_some()))
         .filter_map(std::future::ready);
+    let read = |batch: Batch| async move {
+        let bytes = length(&batch);
+        (reader.read(batch).await, bytes)
+    };
     let ahead = Ahead::of(sources).giving_way(precedence);
-    let mut reads = ahead.ordered(passed, |batch| reader.read(batch)).boxed();
+    let mut reads = ahead.ordered(passed, read).boxed();
     // If frames are left out, those after them move up. They need no more files than were planned.
     let mut placer = Placer::new(placement);
-    let mut ids: VecDeque<ObjectId> = plan.files.keys().chain(reserve).copied().collect();
-    let mut copied = Copied {
-        places: vec![None; moves.len()],
-        came: vec![Came::Not; moves.len()],
-        is_as_planned: true,
-        kept: None,
-        unused: BTreeMap::new(),
-        files: BTreeMap::new(),
-        bytes_read: 0,
-        read_requests: 0,
-        damaged: BTreeMap::new(),
-        damage: None,
-        ending: Ending::Done,
-    };
+    let mut leg = Leg::default();
+    copied.ending = Ending::Done;
     let mut answered = 0;
     let mut is_stopped = false;
-    while let Some(Answer { pieces, bytes_read, read_requests }) = reads.next().await {
+    while let Some((Answer { pieces, bytes_read, read_requests }, bytes)) = reads.next().await {
+        under_way.leave(bytes, &pacer);
         answered += 1;
         copied.bytes_read += bytes_read;
         copied.read_requests += read_requests;
         for Piece { items, got } in pieces {
-            copied.is_as_planned &= matches!(got, Got::Block(_, None));
+            copied.has_strayed |= !matches!(got, Got::Block(_, None));
+            let steps = &moves[items.clone()];
             let (sealed, instead) = match got {
                 Got::Block(sealed, instead) => (sealed, instead),
                 Got::Lost(error) => {
-                    moves[items].iter().for_each(|step| copied.note(&step.address.machine, &error));
+                    for step in steps {
+                        copied.note(step, &error);
+                        left -= u64::from(step.from.length);
+                    }
                     copied.damage.get_or_insert(error);
                     continue;
                 }
@@ -180,9 +206,11 @@ async fn carry(
             {
                 keep(&mut keeping.keeper, &sealed).await;
             }
-            for (step, position) in moves[items.clone()].iter().zip(items) {
+            for (step, position) in steps.iter().zip(items) {
+                left -= u64::from(step.from.length);
                 let mut is_short = false;
-                let (file, offset) = placer.place(sealed.frame_bytes(), || {
+                let length = sealed.frame_bytes();
+                let (file, offset) = placer.place(length, || {
                     ids.pop_front().unwrap_or_else(|| {
                         is_short = true;
                         ObjectId::from_stored(0)
@@ -192,25 +220,65 @@ async fn carry(
                 let number = number.ok_or_else(|| {
                     Error::defect(format!("a block of {} that was not planned", step.address.machine))
                 })?;
-                let length = sealed.frame_bytes();
                 output.append((file, offset), number, step.address.disk, step.address.block, sealed.clone()).await?;
-                copied.places[position] = Some(StoredBlock { file, offset, length, digest: step.from.digest });
-                copied.came[position] = instead.as_ref().map_or(Came::AsPlanned, |instead| instead.came(position));
+                let planned = (step.to.file, step.to.offset);
+                let came = instead.as_ref().map_or(Came::AsPlanned, |instead| instead.came(position));
+                copied.came.insert(planned, came);
+                let placed = step.placed(StoredBlock { file, offset, length, digest: step.from.digest });
+                leg.blocks.push((placed, planned));
                 progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
+                let mut is_due = pacer.carry(length.into(), left, relay.is_committing());
+                if pacer.is_far_ahead() && relay.is_committing() {
+                    relay.wait().await;
+                    is_due = pacer.carry(0, left, false);
+                }
+                if is_due && !leg.blocks.is_empty() {
+                    leg.files = std::mem::replace(&mut placer, Placer::new(placement)).into_files();
+                    ids.extend(relay.take(std::mem::take(&mut leg), output.cut()).await?);
+                    pacer.end();
+                }
             }
         }
     }
     drop(reads);
-    progress.end();
     if (answered < asked || is_stopped) && matches!(copied.ending, Ending::Done) {
         copied.ending = Ending::Stopped;
     }
-    copied.files = placer.into_files();
-    Ok(copied)
+    leg.files = placer.into_files();
+    Ok(leg)
+}
+
+impl Relay {
+    /// Returns whether the leg before is still being committed.
+    fn is_committing(&self) -> bool {
+        *self.is_committing.borrow()
+    }
+
+    /// Waits until the leg before is committed.
+    async fn wait(&self) {
+        // It cannot fail: this relay holds the sender.
+        let _ = self.is_committing.subscribe().wait_for(|is_committing| !is_committing).await;
+    }
+
+    /// Hands a leg over. Returns ids for the files of the next one.
+    async fn take(&self, leg: Leg, file: Option<Unfinished>) -> Result<Vec<ObjectId>> {
+        let (ids, answer) = oneshot::channel();
+        let gone = || Error::defect("nobody takes the legs of a copy".to_owned());
+        self.is_committing.send_replace(true);
+        self.legs.send(EndedLeg { leg, file, ids }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
 }
 
 impl Copied {
-    fn note(&mut self, machine: &MachineName, error: &Error) {
-        self.damaged.entry(machine.clone()).or_insert_with(|| error.into());
+    /// How a block of the plan has come.
+    pub(crate) fn came(&self, plan: &Plan, position: usize) -> Came {
+        let planned = plan.moves.get(position).map(|step| (step.to.file, step.to.offset));
+        planned.and_then(|planned| self.came.get(&planned)).copied().unwrap_or(Came::Not)
+    }
+
+    fn note(&mut self, step: &Move, error: &Error) {
+        self.damaged.entry(step.address.machine.clone()).or_insert_with(|| error.into());
+        self.lost.insert((step.to.file, step.to.offset));
     }
 }

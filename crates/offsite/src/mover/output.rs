@@ -189,10 +189,15 @@ impl<'a> Output<'a> {
 
     /// Makes the appended frames durable and visible.
     pub(crate) async fn finish(&mut self) -> Result<()> {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
-        let while_doing = || self.destination.writing();
-        open.flush().await.while_doing(while_doing).on(Side::Target)?;
-        open.writer.finish().await.while_doing(while_doing).on(Side::Target)
+        match self.cut() {
+            Some(file) => file.finish().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the open file, so that frames that follow go into another one. `None` if no file is open.
+    pub(crate) fn cut(&mut self) -> Option<Unfinished> {
+        self.open.take().map(|file| Unfinished { file, writing: self.destination.writing() })
     }
 
     /// Drops what was not finished, and gives its space back.
@@ -210,6 +215,22 @@ impl<'a> Output<'a> {
         open.push(region);
         self.open = Some(open);
         Ok(())
+    }
+}
+
+/// A file that gets no more frames, and is not durable yet.
+pub(crate) struct Unfinished {
+    file: OpenFile,
+    /// What an error of it says.
+    writing: String,
+}
+
+impl Unfinished {
+    /// Makes the frames of the file durable and visible.
+    pub(crate) async fn finish(self) -> Result<()> {
+        let Self { mut file, writing } = self;
+        file.flush().await.while_doing(|| writing.clone()).on(Side::Target)?;
+        file.writer.finish().await.while_doing(|| writing).on(Side::Target)
     }
 }
 

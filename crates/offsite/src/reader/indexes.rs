@@ -62,6 +62,13 @@ impl Indexes {
         self.maps.insert(id, Arc::new(map));
     }
 
+    /// Forgets an index that no point refers to any more.
+    pub(crate) fn forget(&mut self, id: ObjectId) {
+        self.directories.remove(&id);
+        self.maps.remove(&id);
+        self.spares.remove(&id);
+    }
+
     /// Remembers a release list that nobody stores, as the operation that retires the ranges is only planned.
     pub(crate) fn imagine_list(&mut self, id: ObjectId, ranges: BTreeMap<ObjectId, Vec<Range<u64>>>) {
         self.lists.insert(id, ranges);

@@ -73,6 +73,13 @@ pub enum Note {
     Stopped,
     /// It is unknown what an interval did. Its runner ended before the post-job activities were done.
     EndUnknown,
+    /// Places could not be reached for a time. The copy waited, and went on.
+    Outages {
+        /// How often that was.
+        outages: u32,
+        /// How long it was in all, in seconds.
+        waited_secs: u64,
+    },
     /// A machine has restore points with a date after the present. They are not copied before that date.
     FutureDated {
         /// The name of the machine.
@@ -301,6 +308,13 @@ impl fmt::Display for Note {
         match self {
             Self::NotSeen(unseen) => unseen.fmt(formatter),
             Self::Custom { text } | Self::PostJob { text } => formatter.write_str(text),
+            Self::Outages { outages: 1, waited_secs } => {
+                write!(formatter, "a place could not be reached for {waited_secs} s; the copy waited, and went on")
+            }
+            Self::Outages { outages, waited_secs } => write!(
+                formatter,
+                "places could not be reached {outages} times, for {waited_secs} s in all; the copy waited, and went on"
+            ),
             Self::Stopped => {
                 formatter.write_str("it was stopped before the interval was done; the next run goes on from here")
             }

@@ -6,6 +6,7 @@ mod support;
 mod attach;
 mod block_cache;
 mod carrying;
+mod checkpoints;
 mod counts;
 mod damage;
 mod deselected;

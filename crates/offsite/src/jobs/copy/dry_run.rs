@@ -118,7 +118,7 @@ impl CopyJob {
             let savings = stored.savings;
             let room = Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?;
             let predecessor_flags = stored.predecessor;
-            let Settled { point, plan, spare_before, .. } = stored.settle(&dry_run.head, &self.target, None)?;
+            let Settled { point, plan, spare_before, .. } = stored.whole(&dry_run.head, &self.target)?;
             let full = point.kind == PointKind::Full;
             let addition = Addition {
                 rollback: None,

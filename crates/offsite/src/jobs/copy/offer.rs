@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::plan::{Arrival, Detour, Move, Placement, Plan, Reclaiming, Savings, SyncInput, retire, sync_lent};
+use offsite_core::plan::{Arrival, Move, Placement, Plan, Reclaiming, Savings, SyncInput, retire, sync_lent};
 use offsite_core::retention::{ArchiveMethod, Flags, Marks, mark};
 use offsite_core::{
     BlockMap, Head, Labels, MachineName, MachineNumber, MachineState, ObjectId, Origin, PointKind, RestorePoint,
@@ -21,7 +21,7 @@ use crate::commit::read_back::check_step;
 use crate::commit::selected::Selected;
 use crate::folder::disks::disks_of;
 use crate::lending::lenders::Lenders;
-use crate::mover::{Copied, OutputHeader};
+use crate::mover::OutputHeader;
 use crate::report::{Doubt, MachineCopy, MachineOutcome, MachineReport, Note};
 use crate::{Error, OpenRepository, Result};
 
@@ -47,7 +47,7 @@ pub(super) struct Offer {
 
 /// A restore point that is about to be copied.
 pub(super) struct NewPoint {
-    id: ObjectId,
+    pub(super) id: ObjectId,
     time: Timestamp,
     kind: PointKind,
     flags: Flags,
@@ -76,6 +76,18 @@ pub(super) struct NewPoint {
     base_state: BlockMap,
     /// Whether it joins the newest point.
     pub(super) joins: bool,
+}
+
+/// What a checkpoint has made of the machines of a copy.
+pub(super) struct Checkpoint {
+    /// What it has added to the state.
+    pub(super) whole: BlockMap,
+    /// What is spare now.
+    pub(super) spare: BlockMap,
+    /// The machines that are not whole yet.
+    pub(super) transferred: BTreeMap<MachineName, Transferred>,
+    /// Machines that could not be read whole, and of which the chain has the same state.
+    pub(super) kept: BTreeSet<MachineName>,
 }
 
 /// A restore point as it is once it is known what has arrived.
@@ -212,41 +224,67 @@ impl CopyJob {
     }
 }
 
+/// What a copy has brought since the point was committed last.
+pub(super) struct Brought<'a> {
+    /// The blocks, at the places where they are.
+    pub(super) moves: Vec<Move>,
+    /// The new files with their lengths in bytes.
+    pub(super) files: BTreeMap<ObjectId, u64>,
+    /// Where each block is that has arrived since the copy began, by the place that was planned for it.
+    pub(super) places: &'a BTreeMap<(ObjectId, u64), StoredBlock>,
+    /// The machines with blocks that cannot be read.
+    pub(super) damaged: &'a BTreeSet<MachineName>,
+}
+
 impl NewPoint {
-    /// The point and its plan, where `copied` has arrived. `None` stands for all of it.
-    pub(super) fn settle(self, head: &Head, target: &OpenRepository, copied: Option<&Copied>) -> Result<Settled> {
-        let mut plan = self.plan;
-        if let Some(copied) = copied {
-            let places = plan.moves.iter().zip(&copied.places);
-            let places: BTreeMap<(ObjectId, u64), Option<StoredBlock>> =
-                places.map(|(step, place)| ((step.to.file, step.to.offset), *place)).collect();
-            let arrived = plan
-                .moves
-                .iter()
-                .zip(&copied.places)
-                .filter_map(|(step, place)| Some(Move { to: (*place)?, ..step.clone() }));
-            let moves = arrived.collect();
-            (plan.moves, plan.files) = (moves, copied.files.clone());
-            plan.detours = arrived_detours(&plan.detours, &copied.places);
-            let here = |at: &StoredBlock| match places.get(&(at.file, at.offset)) {
-                // Spare blocks of a copy before.
-                None => Some(*at),
-                Some(place) => *place,
-            };
-            let damaged = copied.damaged.keys().cloned().collect();
-            return Self { plan, ..self }.arrived(head, target, &damaged, here);
+    /// The point and its plan, if all of it arrives.
+    pub(super) fn whole(&self, head: &Head, target: &OpenRepository) -> Result<Settled> {
+        self.arrived(head, target, self.id, self.plan.clone(), &BTreeSet::new(), |at| Some(*at))
+    }
+
+    /// The point and its plan with what has arrived. Its index gets this id.
+    pub(super) fn settle(
+        &self,
+        head: &Head,
+        target: &OpenRepository,
+        id: ObjectId,
+        brought: Brought<'_>,
+    ) -> Result<Settled> {
+        let Brought { moves, files, places, damaged } = brought;
+        let plan = Plan { index: self.plan.index.clone(), moves, files, ..Plan::default() };
+        let here = |at: &StoredBlock| match self.plan.files.contains_key(&at.file) {
+            // Spare blocks of a copy before.
+            false => Some(*at),
+            true => places.get(&(at.file, at.offset)).copied(),
+        };
+        self.arrived(head, target, id, plan, damaged, here)
+    }
+
+    /// The rest of the copy, after a checkpoint has committed `point`, whose own index says `map`.
+    ///
+    /// It joins that point, as the next sync would.
+    pub(super) fn go_on(&mut self, point: RestorePoint, map: BlockMap, settled: Checkpoint) {
+        let Checkpoint { whole, spare, transferred, .. } = settled;
+        self.plan.index = self.plan.index.project(|name| transferred.contains_key(name));
+        self.machines.retain(|copy| transferred.contains_key(&copy.name));
+        if !point.below.is_empty() {
+            self.base_state = self.base_state.overlay(&whole);
         }
-        Self { plan, ..self }.arrived(head, target, &BTreeSet::new(), |at| Some(*at))
+        self.predecessor = Flags::NONE;
+        self.spare = spare;
+        self.base = Some((point, map));
     }
 
     fn arrived(
-        self,
+        &self,
         head: &Head,
         target: &OpenRepository,
+        id: ObjectId,
+        mut plan: Plan,
         damaged: &BTreeSet<MachineName>,
         here: impl FnMut(&StoredBlock) -> Option<StoredBlock>,
     ) -> Result<Settled> {
-        let Arrival { whole, mut spare, mut transferred } = Arrival::of(&self.plan.index, here);
+        let Arrival { whole, mut spare, mut transferred } = Arrival::of(&plan.index, here);
         // A full that is read whole takes from the chain what has not changed and is damaged at its source.
         let kept: BTreeSet<MachineName> = match &self.carried {
             None => BTreeSet::new(),
@@ -265,11 +303,12 @@ impl NewPoint {
         let mut map = whole.clone();
         let mut stack = None;
         if let Some((base, own)) = &self.base {
-            machines.extend(base.machines.iter().map(|machine| (machine.name.clone(), machine.clone())));
+            let stays = base.machines.iter().filter(|machine| !kept.contains(&machine.name));
+            machines.extend(stays.map(|machine| (machine.name.clone(), machine.clone())));
             map = own.overlay(&whole);
         }
-        for (name, state) in self.waiting.0.into_iter().map(|state| (state.name.clone(), state)) {
-            machines.insert(name, state);
+        for state in &self.waiting.0 {
+            machines.insert(state.name.clone(), state.clone());
         }
         for (name, machine) in self.waiting.1.machines() {
             spare.insert(name.clone(), machine.clone());
@@ -301,10 +340,9 @@ impl NewPoint {
             stack = Some(Stack { below: base.below.clone(), lower, step: whole.clone(), stored });
         }
         let is_whole = |name: &MachineName| !transferred.contains_key(name) && !kept.contains(name);
-        if !whole.same_content(&self.plan.index.project(is_whole)) {
+        if !whole.same_content(&plan.index.project(is_whole)) {
             return Err(Error::defect("what has arrived of whole machines is not what was planned".to_owned()));
         }
-        let mut plan = self.plan;
         // What has arrived in new files and is not kept goes as well.
         let files = plan.files_after(&head.files, head.alignment_bytes.into());
         let reclaiming = Reclaiming {
@@ -321,7 +359,7 @@ impl NewPoint {
         }
         plan.index = whole;
         let point = PointIndex {
-            id: self.id,
+            id,
             sequence: self.header.sequence,
             time: self.time,
             kind: self.kind,
@@ -332,7 +370,7 @@ impl NewPoint {
             spare,
             flags: self.flags,
         };
-        Ok(Settled { point, spare_before: self.spare, plan, transferred, kept })
+        Ok(Settled { point, spare_before: self.spare.clone(), plan, transferred, kept })
     }
 }
 
@@ -368,10 +406,4 @@ fn reserve(plan: &Plan, placement: Placement, mut mint: impl FnMut() -> ObjectId
     // Two files that follow each other have more frames than fit into one.
     let count = 2 * bytes.div_ceil(placement.file_bytes_max.saturating_sub(placement.first_offset).max(1)) + 1;
     (0..count).map(|_| mint()).collect()
-}
-
-/// The detours of a plan by their positions among the moves that have arrived.
-fn arrived_detours(detours: &BTreeMap<usize, Detour>, places: &[Option<StoredBlock>]) -> BTreeMap<usize, Detour> {
-    let arrived = places.iter().enumerate().filter(|(_, place)| place.is_some());
-    arrived.zip(0..).filter_map(|((before, _), after)| Some((after, detours.get(&before)?.clone()))).collect()
 }

@@ -3,22 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use offsite_core::plan::{Cost, Plan};
-use offsite_core::{MachineName, PointKind};
+use offsite_core::MachineName;
+use offsite_core::plan::Plan;
 
+use super::legs::{Committed, Legs, Way};
 use super::offer::{NewPoint, Offer};
+use super::outages::Outages;
 use super::precedence::Precedence;
 use super::request::SyncRequest;
 use super::source::Sources;
 use super::{CopyJob, latest_state};
 use crate::cache::Kept;
-use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::room::Room;
 use crate::commit::writer::Writer;
 use crate::lending::lenders::Lenders;
-use crate::mover::{Copied, Ending, Keeping, Output, Ways, block_counts, copy};
-use crate::progress::Task;
+use crate::mover::{Copied, Ending, Keeping, block_counts};
+use crate::progress::{Step, Task};
 use crate::reader::indexes::Indexes;
+use crate::reader::job_folder::JobFolder;
 use crate::report::{
     Amount, BlockTraffic, ErrorSummary, MachineOutcome, MachineReport, Note, Reason, SyncOutcome, SyncReport, Tally,
 };
@@ -36,13 +38,15 @@ impl CopyJob {
         sources: &Sources,
         request: &SyncRequest,
         left_out: &mut Vec<MachineReport>,
+        outages: &Outages<'_>,
     ) -> Result<SyncOutcome> {
         let mut lenders = Lenders::new(true);
-        let result = self.sync_borrowing(writer, indexes, sources, request, left_out, &mut lenders).await;
+        let result = self.sync_borrowing(writer, indexes, sources, request, left_out, outages, &mut lenders).await;
         lenders.release().await;
         result
     }
 
+    #[allow(clippy::too_many_arguments, reason = "all that a copy has found and opened")]
     async fn sync_borrowing(
         &self,
         writer: &mut Writer,
@@ -50,12 +54,16 @@ impl CopyJob {
         sources: &Sources,
         request: &SyncRequest,
         left_out: &mut Vec<MachineReport>,
+        outages: &Outages<'_>,
         lenders: &mut Lenders,
     ) -> Result<SyncOutcome> {
-        let head = writer.head().clone();
-        let latest = latest_state(&head, indexes).await?;
-        let offer = self.offer(&mut writer.plan_context(indexes), sources, &latest, request, lenders).await?;
-        drop(latest);
+        let offer = loop {
+            let offered = self.offered(writer, indexes, sources, request, lenders).await;
+            if let Some(answer) = outages.judged(offered).await {
+                break answer?;
+            }
+            std::mem::replace(lenders, Lenders::new(true)).release().await;
+        };
         let Offer { stored, nothing, selected, labels, others, failure, notes, doubts } = offer;
         if let Some(error) = nothing {
             return Err(error);
@@ -73,7 +81,7 @@ impl CopyJob {
             };
         };
         Room::of(&self.target, &stored.plan.cost(), self.min_free_bytes).await?.require(&self.target, Task::Copy)?;
-        let copied = self.store(writer, indexes, (sources, lenders), request, stored, &mut outcome).await?;
+        let copied = self.store(writer, indexes, (sources, lenders), request, stored, &mut outcome, outages).await?;
         // Only now does the chain have the machines that are new.
         writer.select(&selected);
         outcome.machines.sort_by(|left, right| left.name.cmp(&right.name));
@@ -85,40 +93,68 @@ impl CopyJob {
         }
     }
 
+    async fn offered(
+        &self,
+        writer: &mut Writer,
+        indexes: &mut Indexes,
+        sources: &Sources,
+        request: &SyncRequest,
+        lenders: &mut Lenders,
+    ) -> Result<Offer> {
+        let head = writer.head().clone();
+        let latest = latest_state(&head, indexes).await?;
+        self.offer(&mut writer.plan_context(indexes), sources, &latest, request, lenders).await
+    }
+
     /// Copies what was chosen, as far as it comes, and commits it as a restore point.
+    #[allow(clippy::too_many_arguments, reason = "all that a copy has found and opened")]
     async fn store(
         &self,
         writer: &mut Writer,
         indexes: &mut Indexes,
         (sources, lenders): (&Sources, &Lenders),
         request: &SyncRequest,
-        stored: NewPoint,
+        mut stored: NewPoint,
         outcome: &mut SyncOutcome,
+        outages: &Outages<'_>,
     ) -> Result<Copied> {
         let start = Instant::now();
         let mut frames = sources.frames();
         let of_sources = frames.len();
         frames.extend(lenders.frames());
         let before = (block_counts(&frames[..of_sources]), self.target.block_counts(), lenders.cache_counts());
-        let layout = writer.layout().clone();
-        let placement = stored.header.placement(&self.target);
-        let output = Output::new(&self.target, &layout, stored.header.clone());
+        let (moves, detours) = (std::mem::take(&mut stored.plan.moves), std::mem::take(&mut stored.plan.detours));
+        let plan = Plan { moves, detours, ..Plan::default() };
+        let (machines, origins, joins) = (stored.machines.clone(), stored.sources.clone(), stored.joins);
+        let planned_savings = stored.savings;
         let gate = request.gate.as_ref();
         let progress = Control::new(self.progress.as_ref(), gate).teller(Task::Copy, &self.name);
+        let bytes = plan.moves.iter().map(|step| u64::from(step.from.length)).sum();
+        let progress = progress.begin(Step::Transfer, bytes);
+        let places = sources.folders().map(JobFolder::repository).chain([&self.target]);
+        let pace = self.checkpoints.pace(bytes, places);
         let precedence = Precedence::new(sources, self.progress.clone());
-        let keeping = lenders.keeper().map(|keeper| Keeping { keeper, away: lenders.away.clone() });
-        let ways = Ways { keeping, precedence: &precedence };
-        let copied = copy(&stored.plan, &stored.reserve, &frames, placement, output, ways, progress).await?;
+        let mut keeping = lenders.keeper().map(|keeper| Keeping { keeper, away: lenders.away.clone() });
+        let mut legs = Legs::new(writer, indexes, &self.target, stored, outages);
+        let mut copied = Copied::default();
+        let way = Way { sources: &frames, pace, precedence: &precedence };
+        let carried = legs.carry(&plan, way, keeping.as_mut(), &progress, &mut copied).await;
+        let filled = match keeping {
+            Some(keeping) => Some(keeping.keeper.finish().await),
+            None => None,
+        };
+        let last = carried?;
+        progress.end();
         let gave_way = precedence.gave_way().await;
-        let savings = stored.savings.settled(&stored.plan, |position| copied.came[position]);
+        let savings = planned_savings.settled(&plan, |position| copied.came(&plan, position));
         outcome.notes.extend(lenders.unused(&copied.unused));
-        outcome.notes.extend(copied.kept.iter().filter_map(not_kept));
-        let reasons = reasons(&stored, &copied, sources).await;
+        outcome.notes.extend(filled.iter().filter_map(not_kept));
+        let reasons = reasons(&origins, &copied, sources).await;
         let why = |name: &MachineName| reasons.get(name).cloned().map_or(Reason::TransferEnded, Reason::Failed);
-        let (machines, predecessor, joins) = (stored.machines.clone(), stored.predecessor, stored.joins);
-        let settled = stored.settle(writer.head(), &self.target, Some(&copied))?;
+        let end = legs.end(last, &plan, &copied).await?;
+        outcome.notes.extend(outages.note());
         for machine in &machines {
-            let result = match settled.transferred.get(&machine.name) {
+            let result = match end.transferred.get(&machine.name) {
                 None => MachineOutcome::Complete { captured: machine.captured },
                 Some(transferred) => MachineOutcome::Incomplete {
                     captured: Some(machine.captured),
@@ -129,25 +165,9 @@ impl CopyJob {
             outcome.machines.push(MachineReport { name: machine.name.clone(), outcome: result });
         }
         let kept = |name: &MachineName| Note::KeptFromChain { machine: name.clone(), why: why(name) };
-        outcome.notes.extend(settled.kept.iter().map(kept));
-        let has_whole = settled.transferred.len() < machines.len();
-        if !has_whole && copied.places.iter().all(Option::is_none) {
-            // Nothing arrived, and what had arrived before is still there.
-            return Ok(copied);
-        }
-        let planned = planned(&settled.plan, &copied);
-        let (sequence, time, full) =
-            (settled.point.sequence, settled.point.time, settled.point.kind == PointKind::Full);
-        let addition = Addition {
-            rollback: None,
-            point: settled.point,
-            plan: settled.plan,
-            predecessor_flags: predecessor,
-            spare: &settled.spare_before,
-            abandoned: Abandoned::default(),
-        };
-        commit_point(writer, indexes, addition).await?;
-        let cached = copied.kept.as_ref().map_or_else(Amount::default, Kept::amount);
+        outcome.notes.extend(end.kept.iter().map(kept));
+        let Some(Committed { sequence, time, is_full: full, cost: planned }) = end.committed else { return Ok(copied) };
+        let cached = filled.as_ref().map_or_else(Amount::default, Kept::amount);
         let tally = Tally {
             planned,
             source: BlockTraffic::between(before.0, block_counts(&frames[..of_sources])),
@@ -155,7 +175,7 @@ impl CopyJob {
                 .with_reads(BlockTraffic::between(before.2, lenders.cache_counts())),
             duration: start.elapsed(),
         };
-        let is_whole = |name: &MachineName| !settled.transferred.contains_key(name);
+        let is_whole = |name: &MachineName| !end.transferred.contains_key(name);
         let machines = machines.into_iter().filter(|machine| is_whole(&machine.name)).collect();
         outcome.sync = Some(SyncReport {
             sequence,
@@ -186,21 +206,15 @@ fn not_kept(kept: &Kept) -> Option<Note> {
     kept.failure.clone().map(|why| Note::CacheNotFilled { why })
 }
 
-/// What a copy was to cost, given how far it came.
-fn planned(plan: &Plan, copied: &Copied) -> Cost {
-    let mut cost = plan.cost();
-    if !copied.is_as_planned {
-        // What was left out lies among what was read, and what was read instead came on top.
-        (cost.bytes_read, cost.read_requests) = (copied.bytes_read, copied.read_requests);
-    }
-    cost
-}
-
 /// Why machines are not whole, as far as that is the sources' doing.
-async fn reasons(stored: &NewPoint, copied: &Copied, sources: &Sources) -> BTreeMap<MachineName, ErrorSummary> {
+async fn reasons(
+    origins: &BTreeMap<MachineName, u32>,
+    copied: &Copied,
+    sources: &Sources,
+) -> BTreeMap<MachineName, ErrorSummary> {
     let mut reasons = copied.damaged.clone();
     for (name, why) in &mut reasons {
-        let folder = stored.sources.get(name).and_then(|number| sources.get(usize::try_from(*number).ok()?));
+        let folder = origins.get(name).and_then(|number| sources.get(usize::try_from(*number).ok()?));
         let Some(folder) = folder else { continue };
         match folder.is_expired().await {
             Ok(true) => *why = (&Error::expired(folder.job())).into(),

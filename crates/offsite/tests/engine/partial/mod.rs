@@ -1,6 +1,7 @@
 //! Copies that are held, stopped or cut short by damage: what arrived is kept, and only what is missing is sent again.
 
 mod damaged;
+mod outages;
 
 use std::sync::Arc;
 

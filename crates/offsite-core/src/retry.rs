@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn pauses_are_short_again_after_a_success() {
         let mut retries = Retries::new(RetryPolicy::default());
-        let pauses = |retries: &mut Retries| [1, 2, 3].map(|_| retries.fail(SECOND, u64::MAX).map(|pause| pause.as_secs()));
+        let pauses =
+            |retries: &mut Retries| [1, 2, 3].map(|_| retries.fail(SECOND, u64::MAX).map(|pause| pause.as_secs()));
         assert_eq!(pauses(&mut retries), [Some(1), Some(2), Some(4)]);
         retries.succeed(9 * SECOND);
         assert_eq!(pauses(&mut retries), [Some(1), Some(2), Some(4)]);

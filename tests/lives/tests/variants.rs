@@ -20,12 +20,9 @@ fn hunt(variant: Variant, steps: u64) -> Option<(String, u64)> {
 #[test]
 fn variants_of_what_heads_carry_on_are_found() {
     let steps = count("OFFSITE_LIFE_STEPS", 20_000);
-    for variant in [
-        Variant::CarriedCountOff,
-        Variant::SpareTakenForLive,
-        Variant::StaleBelow,
-        Variant::EarlierLegsForgotten,
-    ] {
+    for variant in
+        [Variant::CarriedCountOff, Variant::SpareTakenForLive, Variant::StaleBelow, Variant::EarlierLegsForgotten]
+    {
         let found = hunt(variant, steps);
         println!("{variant:?}: {found:?}");
         assert!(found.is_some(), "{variant:?} was not found in {steps} steps");

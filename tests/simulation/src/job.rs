@@ -14,8 +14,8 @@ use offsite::retention::Policy;
 use offsite::retention::Simple;
 use offsite::simulation::on_host;
 use offsite::{
-    BackupJob, BackupMethod, Checkpoints, Compact, CopyJob, Error, FullKind, JobFolder, LiveShare, MapSeed, MergeMethod,
-    OpenRepository, Restore, Selection, TransformJob, Transforms, Verify,
+    BackupJob, BackupMethod, Checkpoints, Compact, CopyJob, Error, FullKind, JobFolder, LiveShare, MapSeed,
+    MergeMethod, OpenRepository, Restore, Selection, TransformJob, Transforms, Verify,
 };
 use offsite_repository::Repository;
 use offsite_repository::testing::{CrashImage, CrashOptions};
@@ -185,7 +185,7 @@ pub async fn back_up<R: Repository + Clone + 'static>(
 /// Checkpoints after each block, whatever the time.
 #[must_use]
 pub fn checkpoints() -> Checkpoints {
-    let checkpoints = Checkpoints::default().with_parts(u32::MAX).with_bytes_min(1).with_beside(1);
+    let checkpoints = Checkpoints::default().with_parts(u32::MAX).with_bytes_min(1);
     checkpoints.with_pauses(Duration::ZERO, Duration::ZERO)
 }
 

@@ -286,12 +286,7 @@ impl CopyJob {
         }
     }
 
-    async fn patient_writer(
-        &self,
-        block_size: BlockSize,
-        now: Timestamp,
-        outages: &Outages<'_>,
-    ) -> Result<Writer> {
+    async fn patient_writer(&self, block_size: BlockSize, now: Timestamp, outages: &Outages<'_>) -> Result<Writer> {
         loop {
             if let Some(answer) = outages.judged(self.writer(block_size, now).await).await {
                 return answer;
@@ -299,12 +294,7 @@ impl CopyJob {
         }
     }
 
-    async fn run_pinned(
-        &self,
-        sources: &Sources,
-        request: &SyncRequest,
-        outages: &Outages<'_>,
-    ) -> Result<CopyReport> {
+    async fn run_pinned(&self, sources: &Sources, request: &SyncRequest, outages: &Outages<'_>) -> Result<CopyReport> {
         let mut writer = self.patient_writer(sources.block_size(), request.now, outages).await?;
         let result = self.run_with(&mut writer, sources, request, outages).await;
         writer.close(result).await

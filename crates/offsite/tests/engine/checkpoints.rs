@@ -9,9 +9,7 @@ use offsite_repository::testing::Memory;
 use crate::support::drive::poll_times;
 use crate::support::objects::{fork, keys, newest_head, space, spare, stray};
 use crate::support::truth::Truth;
-use crate::support::{
-    BLOCK, Machines, copy_job, day, job, keep, memory_repository, open_memory, restored, seed,
-};
+use crate::support::{BLOCK, Machines, copy_job, day, job, keep, memory_repository, open_memory, restored, seed};
 
 const COPY: &str = "Offsite Copy";
 /// The bytes of a block that do not shrink, with its header and padding, at most.
@@ -19,7 +17,7 @@ const FRAME: u64 = BLOCK as u64 + 8192;
 
 /// A checkpoint after each so many bytes, whatever the time.
 pub(crate) fn every(bytes: u64) -> Checkpoints {
-    let checkpoints = Checkpoints::default().with_parts(u32::MAX).with_bytes_min(bytes).with_beside(1);
+    let checkpoints = Checkpoints::default().with_parts(u32::MAX).with_bytes_min(bytes);
     checkpoints.with_pauses(Duration::ZERO, Duration::ZERO)
 }
 

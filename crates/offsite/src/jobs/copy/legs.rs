@@ -254,7 +254,9 @@ impl<'a> Legs<'a> {
     async fn commit(&mut self, leg: &Leg, damaged: &BTreeSet<MachineName>) -> Result<(RestorePoint, Checkpoint)> {
         let committed = self.commit_patiently(leg, damaged).await;
         if committed.is_err() {
-            leg.blocks.iter().for_each(|(_, planned)| drop(self.places.remove(planned)));
+            for (_, planned) in &leg.blocks {
+                self.places.remove(planned);
+            }
         }
         committed
     }

@@ -185,7 +185,7 @@ pub async fn back_up<R: Repository + Clone + 'static>(
 /// Checkpoints after each block, whatever the time.
 #[must_use]
 pub fn checkpoints() -> Checkpoints {
-    let checkpoints = Checkpoints::default().with_parts(u32::MAX).with_bytes_min(1).with_beside(1);
+    let checkpoints = Checkpoints::default().with_parts(u32::MAX).with_bytes_min(1);
     checkpoints.with_pauses(Duration::ZERO, Duration::ZERO)
 }
 

@@ -17,7 +17,7 @@ const FRAME: u64 = BLOCK as u64 + 8192;
 
 /// A checkpoint after each so many bytes, whatever the time.
 pub(crate) fn every(bytes: u64) -> Checkpoints {
-    let checkpoints = Checkpoints::default().with_parts(u32::MAX).with_bytes_min(bytes).with_beside(1);
+    let checkpoints = Checkpoints::default().with_parts(u32::MAX).with_bytes_min(bytes);
     checkpoints.with_pauses(Duration::ZERO, Duration::ZERO)
 }
 

@@ -25,8 +25,6 @@ pub struct Checkpoints {
     pub parts: u32,
     /// The smallest number of bytes between two checkpoints. A copy may also have so many bytes on their way.
     pub bytes_min: u64,
-    /// While a checkpoint is committed, the copy goes on for as many times the bytes between two checkpoints. Then it waits.
-    pub beside: u32,
     /// The shortest time between two checkpoints of a copy over a network.
     pub pause: Duration,
     /// The shortest time between two checkpoints of a copy between folders of this host.
@@ -34,13 +32,11 @@ pub struct Checkpoints {
 }
 
 impl Default for Checkpoints {
-    /// A kill costs less than one in a hundred of the bytes of a copy of a GiB or more, if a commit takes less time than half of the
-    /// way to the next checkpoint.
+    /// A kill costs less than one in a hundred of the bytes of a copy of a GiB or more, if that takes more than a few seconds.
     fn default() -> Self {
         Self {
             parts: 112,
             bytes_min: 4 << 20,
-            beside: 4,
             pause: Duration::from_millis(50),
             local_pause: Duration::from_millis(500),
         }
@@ -62,13 +58,6 @@ impl Checkpoints {
         self
     }
 
-    /// Sets [`Checkpoints::beside`].
-    #[must_use]
-    pub fn with_beside(mut self, beside: u32) -> Self {
-        self.beside = beside;
-        self
-    }
-
     /// Sets [`Checkpoints::pause`] and [`Checkpoints::local_pause`].
     #[must_use]
     pub fn with_pauses(mut self, pause: Duration, local_pause: Duration) -> Self {
@@ -83,8 +72,7 @@ impl Checkpoints {
         let leg_bytes = part.saturating_sub(ahead_bytes).max(self.bytes_min);
         let is_local = places.all(|place| place.backend().endpoint() == Endpoint::ThisHost);
         let pause = if is_local { self.local_pause } else { self.pause };
-        let beside_bytes = leg_bytes.saturating_mul(self.beside.into());
-        Pace { leg_bytes, ahead_bytes, beside_bytes, pause }
+        Pace { leg_bytes, ahead_bytes, pause }
     }
 }
 

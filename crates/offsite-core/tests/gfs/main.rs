@@ -5,6 +5,7 @@ mod due;
 mod examples;
 mod forecast;
 mod goldens;
+mod history;
 mod model;
 mod properties;
 mod rules;

@@ -16,11 +16,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::DaemonConfig;
-use fault::Fault;
+use fault::{Fault, fault};
 use mail::MailConfig;
 pub(crate) use mail::{DigestSettings, JobMail};
 use offsite::runner::Settings;
-use offsite::{JobName, Selection, Traffic, Transforms};
+use offsite::schedule::Lookup;
+use offsite::{History, JobName, Selection, Traffic, Transforms};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -172,6 +173,8 @@ pub(crate) struct JobConfig {
     min_free: Option<Spanned<String>>,
     /// The limit of the block data that the job carries over the network.
     bandwidth: Option<Spanned<BandwidthConfig>>,
+    /// How much of its sources' past the job brings while it is new.
+    history: Option<Spanned<String>>,
     /// The name that the job had when its chain began. Its folder in the target has that name.
     renamed_from: Option<String>,
 }
@@ -237,6 +240,7 @@ impl Config {
                 .and_then(|()| config.mail_of(job).map(drop))
                 .and_then(|()| job.max_age().map(drop))
                 .and_then(|()| job.min_free_bytes().map(drop))
+                .and_then(|()| job.history().map(drop))
                 .map_err(|fault| wrong_at(&format!("job {name:?}: "), fault))?;
             job.selection()
                 .and_then(|_| job.transforms().map(drop))
@@ -494,6 +498,35 @@ impl JobConfig {
     /// Returns how many bytes stay free in the target.
     pub(crate) fn min_free_bytes(&self) -> Result<u64, Fault> {
         Ok(self.min_free.as_ref().map(bounds::min_free).transpose()?.unwrap_or_default())
+    }
+
+    /// Returns how much of its sources' past the job brings while it is new.
+    pub(crate) fn history(&self) -> Result<History, Fault> {
+        let Some(written) = &self.history else { return Ok(History::Newest) };
+        let history = match written.get_ref().as_str() {
+            "newest" => History::Newest,
+            "all" => History::All,
+            "wanted" => History::Wanted,
+            other => {
+                let why = format!(
+                    "{other:?} is none of \"newest\" (nothing of the past), \"all\" (each restore point of the source) and \
+                     \"wanted\" (those that the retention of this job would still keep)"
+                );
+                return Err(fault("history", written, why));
+            }
+        };
+        match &self.lookup {
+            Some(lookup) if history != History::Newest && self.settings()?.lookup == Lookup::Forward => {
+                let why = format!(
+                    "{:?} takes only restore points of the interval that is open, and history = {:?} brings older ones: leave one of \
+                     them out",
+                    lookup.get_ref(),
+                    written.get_ref()
+                );
+                Err(fault("lookup", lookup, why))
+            }
+            _ => Ok(history),
+        }
     }
 
     /// Returns the name that the job had before. `None` if it has always had its name.

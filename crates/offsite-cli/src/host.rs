@@ -149,6 +149,7 @@ impl Host {
             .unseen(unseen)
             .min_free_bytes(job.min_free_bytes().map_err(|fault| Failure::WrongUse(fault.why))?)
             .adopt(self.adopts || sources_rotate)
+            .history(job.history().map_err(|fault| Failure::WrongUse(fault.why))?)
             .select(job.selection().map_err(Failure::WrongUse)?)
             .transforms(transforms)
             .progress(self.progress.clone());

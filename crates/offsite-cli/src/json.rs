@@ -17,7 +17,10 @@ use offsite::report::{
 };
 use offsite::repository::Key;
 use offsite::retention::Verdict;
-use offsite::{Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, RepairReport, Room, RunPlan, VerifyReport};
+use offsite::{
+    Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, PlannedPast, PlannedSync, RepairReport, Room, RunPlan,
+    VerifyReport,
+};
 use offsite_backends::EjectedMedium;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -140,17 +143,19 @@ pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
 }
 
 pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
-    let sync = plan.sync.as_ref().map(|sync| {
+    let sync = |sync: &PlannedSync| {
         json!({
             "kind": if sync.full { "full" } else { "increment" },
             "machines": sync.machines.iter().map(|machine| machine.name.as_str()).collect::<Vec<_>>(),
             "planned": cost(&sync.cost),
             "room": room(&sync.room),
         })
-    });
+    };
+    let past = |past: &PlannedPast| json!({ "time": past.time.to_string(), "sync": sync(&past.sync), "operations": operations(&past.operations) });
     json!({
         "job": job,
-        "sync": sync,
+        "history": plan.history.iter().map(past).collect::<Vec<_>>(),
+        "sync": plan.sync.as_ref().map(sync),
         "operations": operations(&plan.operations),
         "machines": plan.machines.iter().map(machine).collect::<Vec<_>>(),
         "missing_machines": plan.absent().map(MachineName::as_str).collect::<Vec<_>>(),

@@ -199,6 +199,7 @@ fn head() -> impl Strategy<Value = Head> {
                 .collect();
             head.settled_policy = copy.then_some(number);
             head.compacted = copy.then_some(samples::time(-8));
+            head.brings_history = copy;
             head.machines = machines;
             head
         })

@@ -72,7 +72,7 @@ pub use image::{DiskImage, DiskSink, ImageSource};
 pub use ipnet::IpNet;
 pub use job_name::{JobName, JobNameError};
 pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBackup};
-pub use jobs::copy::{CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
+pub use jobs::copy::{CopyJob, History, Look, PlannedPast, PlannedSync, RunPlan, Selection, Source, SyncRequest};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::{TransformJob, TransformPlan};
 pub use now::Now;
@@ -131,8 +131,8 @@ pub mod plan {
     pub use offsite_core::plan::Cost;
 
     pub use crate::{
-        BackupPlan, ExportPlan, ImportPlan, MapPlan, PlannedBackup, PlannedDisk, PlannedOperation, PlannedSync,
-        RestorePlan, RunPlan, TransformPlan,
+        BackupPlan, ExportPlan, ImportPlan, MapPlan, PlannedBackup, PlannedDisk, PlannedOperation, PlannedPast,
+        PlannedSync, RestorePlan, RunPlan, TransformPlan,
     };
 }
 

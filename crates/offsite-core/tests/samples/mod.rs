@@ -199,6 +199,7 @@ pub(crate) fn head() -> Head {
     head.labels = BTreeMap::from([(name("app"), labels(&["gold", "linux"], &["site a/rack 4"]))]);
     head.settled_policy = Some(0x0123_4567_89ab_cdef);
     head.compacted = Some(time(1_791_000_000));
+    head.brings_history = true;
     head.files = BTreeMap::from([
         (ObjectId::new(1, 1), file(70_000, 24_576, Some(time(1_800_000_000)))),
         (ObjectId::new(1, 2), file(20_480, 12_288, None)),

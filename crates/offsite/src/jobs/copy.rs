@@ -2,6 +2,8 @@
 
 mod dry_run;
 mod guard;
+mod history;
+mod moments;
 mod offer;
 mod request;
 mod selection;
@@ -27,7 +29,8 @@ use crate::report::{CopyReport, Doubt, MachineReport, Note, OperationReport, Syn
 use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, OpenGate, OpenRepository, Progress, Result, Silent};
 
-pub use dry_run::{PlannedSync, RunPlan};
+pub use dry_run::{PlannedPast, PlannedSync, RunPlan};
+pub use history::History;
 pub use request::SyncRequest;
 pub use selection::Selection;
 pub use source::Source;
@@ -66,6 +69,7 @@ pub struct CopyJob {
     transforms: Transforms,
     known_origins: BTreeSet<FolderId>,
     adopts: bool,
+    history: History,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
     gate: Arc<dyn Gate>,
@@ -118,6 +122,7 @@ impl CopyJob {
             transforms: Transforms::keeping(Policy::default()),
             known_origins: BTreeSet::new(),
             adopts: false,
+            history: History::default(),
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
             gate: Arc::new(OpenGate),
@@ -199,6 +204,16 @@ impl CopyJob {
         self
     }
 
+    /// Sets how much of its sources' past the job brings while it is new (default: none).
+    ///
+    /// Each restore point of the past becomes one of the copy, oldest first, with the transforms between. They stand outside the
+    /// rule of one point per machine and interval. A run that is cut off leaves the rest to the next one.
+    #[must_use]
+    pub fn history(mut self, history: History) -> Self {
+        self.history = history;
+        self
+    }
+
     /// Sets job folders that are sources as well, and are away now: those on drives that are used in turn.
     #[must_use]
     pub fn known_origins(mut self, folders: impl IntoIterator<Item = FolderId>) -> Self {
@@ -254,12 +269,12 @@ impl CopyJob {
     async fn run_with(&self, writer: &mut Writer, sources: &Sources, now: Timestamp) -> Result<CopyReport> {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
         let request = SyncRequest::at(now);
-        let synced = self.sync_with(writer, &mut indexes, sources, &request, &mut Vec::new()).await?;
+        let synced = self.past_and_present(writer, &mut indexes, sources, &request, &mut Vec::new()).await?;
         let added = synced.added();
         let folders: Vec<&JobFolder> = sources.folders().collect();
         let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
-        let SyncOutcome { sync, machines, notes, doubts } = synced;
-        Ok(CopyReport { sync, machines, transform, notes, doubts })
+        let SyncOutcome { sync, history, machines, notes, doubts } = synced;
+        Ok(CopyReport { sync, history, machines, transform, notes, doubts })
     }
 
     /// Looks what a sync would do now with each selected machine.
@@ -283,17 +298,18 @@ impl CopyJob {
             Err(Error::UnknownJob { .. }) => None,
             folder => Some(folder?),
         };
-        let had = match &target {
-            None => BTreeMap::new(),
-            Some(folder) => {
-                let latest = latest_state(folder.head(), &mut folder.indexes()).await?;
-                selection::copied(folder.head(), &latest)
-            }
+        let latest = match &target {
+            None => BlockMap::empty(),
+            Some(folder) => latest_state(folder.head(), &mut folder.indexes()).await?,
         };
+        let had = target.as_ref().map(|folder| selection::copied(folder.head(), &latest)).unwrap_or_default();
         if let Some(error) = selection::no_points(sources) {
             return Err(error);
         }
-        let asked = self.selection_input(request);
+        let known = target.as_ref().map(|folder| (folder.head(), &latest));
+        let past = self.past(sources, known, request.now)?.unwrap_or_default();
+        let request = if past.is_empty() { request.clone() } else { Self::of_any_age(request) };
+        let asked = self.selection_input(&request);
         let choices: Vec<_> = asked.decide(sources, &had, &had).into_iter().map(|(choice, _)| choice).collect();
         let doubts = asked.doubts(sources, target.as_ref().map(JobFolder::head), choices.iter());
         Ok(Look { choices, notes, doubts })
@@ -330,8 +346,27 @@ impl CopyJob {
     ) -> Result<SyncOutcome> {
         let mut writer = self.writer(sources.block_size(), request.now).await?;
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
-        let result = self.sync_with(&mut writer, &mut indexes, sources, request, left_out).await;
+        let result = self.past_and_present(&mut writer, &mut indexes, sources, request, left_out).await;
         writer.close(result).await
+    }
+
+    /// Brings what waits of the past, and then copies what is new.
+    async fn past_and_present(
+        &self,
+        writer: &mut Writer,
+        indexes: &mut Indexes,
+        sources: &Sources,
+        request: &SyncRequest,
+        left_out: &mut Vec<MachineReport>,
+    ) -> Result<SyncOutcome> {
+        let Some(brought) = self.bring_past(writer, indexes, sources, request).await? else {
+            return self.sync_with(writer, indexes, sources, request, left_out).await;
+        };
+        if brought.cut_off.is_some() {
+            return Ok(brought.outcome(None));
+        }
+        let present = self.sync_with(writer, indexes, sources, &Self::of_any_age(request), left_out).await?;
+        Ok(brought.outcome(Some(present)))
     }
 
     /// The second phase of a run: merges what retention no longer keeps, and gives space back.

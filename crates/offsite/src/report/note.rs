@@ -137,6 +137,18 @@ pub enum Note {
         /// The time at which the machine was in the new state.
         captured: Timestamp,
     },
+    /// A restore point of the sources' past could not be read, and is left out. The points after it are brought.
+    HistoryPointLost {
+        /// The time of the restore point.
+        time: Timestamp,
+        /// Why it could not be read.
+        why: ErrorSummary,
+    },
+    /// The sources' past is not brought while the clock is in doubt, as retention lets go of nothing on the way.
+    HistoryWaits {
+        /// The reading of the clock.
+        clock: ClockReading,
+    },
     /// The retention policy has changed. This run deleted one generation. The next runs delete the rest.
     PolicyChanged,
     /// Nothing was deleted, as the clock is in doubt.
@@ -317,6 +329,15 @@ impl fmt::Display for Note {
                  {captured}",
                 disk.0
             ),
+            Self::HistoryPointLost { time, why } => {
+                write!(
+                    formatter,
+                    "the restore point of {time} could not be read, and the past is brought without it: {why}"
+                )
+            }
+            Self::HistoryWaits { clock } => {
+                write!(formatter, "the past of the sources waits until the clock is no longer in doubt: {clock}")
+            }
             Self::PolicyChanged => {
                 formatter.write_str("the policy changed: this run lets go of one generation, the next ones of the rest")
             }

@@ -36,7 +36,7 @@ use super::report::{RunEnd, RunReport};
 use super::setup::{PAUSE, Setup, Stop};
 use super::status::Wait;
 use crate::CopyJob;
-use crate::report::{Doubt, Note, SyncReport, TransformReport};
+use crate::report::{Doubt, HistoryReport, Note, SyncReport, TransformReport};
 
 struct Drive {
     setup: Setup,
@@ -73,6 +73,8 @@ struct Drive {
     /// The target at the last look.
     target: Option<Target>,
     syncs: Vec<SyncReport>,
+    /// What the syncs have brought of the past.
+    history: Option<HistoryReport>,
     /// The newest point of the interval, whichever run made it.
     point: Option<Sequence>,
     transform: Option<TransformReport>,
@@ -178,6 +180,7 @@ impl Drive {
             is_closing: false,
             target: None,
             syncs: Vec::new(),
+            history: None,
             point: None,
             transform: None,
             notes: Vec::new(),

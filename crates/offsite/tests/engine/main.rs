@@ -25,6 +25,7 @@ mod methods;
 mod names_and_input;
 mod own_images;
 mod partial;
+mod past;
 mod pins;
 mod plans;
 mod power_cuts;

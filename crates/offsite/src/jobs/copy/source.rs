@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::selection::{self, Candidate, Pattern};
-use offsite_core::{BlockSize, Head, Labels, MachineName, MachineState, Origin, Sequence, Status, Timestamp};
+use offsite_core::{
+    BlockSize, Head, Labels, MachineName, MachineState, Origin, RestorePoint, Sequence, Status, Timestamp,
+};
 
 use super::CopyJob;
+use super::moments::Moment;
 use crate::claims::pin::Pin;
 use crate::error::Within;
 use crate::mover::FrameSource;
@@ -238,7 +241,9 @@ impl Sources {
     /// Each state of each machine that the folders have, and where it is; those that are being made are there, too.
     ///
     /// A state that is merely carried along is there once, with the newest of the points that carry it, if the point that made it is gone.
-    pub(super) fn candidates(&self) -> (Vec<Candidate>, Vec<Place>) {
+    ///
+    /// With a `moment`, they are as the folders were then.
+    pub(super) fn candidates(&self, moment: Option<&Moment>) -> (Vec<Candidate>, Vec<Place>) {
         let labels = self.labels();
         let (mut candidates, mut places) = (Vec::new(), Vec::new());
         for (number, open) in self.folders.iter().enumerate() {
@@ -252,7 +257,8 @@ impl Sources {
             };
             let mut made: BTreeSet<(&MachineName, Timestamp)> = BTreeSet::new();
             let mut carried: BTreeMap<(&MachineName, Timestamp), Sequence> = BTreeMap::new();
-            for point in folder.chain().all() {
+            let was_there = |point: &&RestorePoint| moment.is_none_or(|moment| moment.has(number, point.sequence));
+            for point in folder.chain().all().filter(was_there) {
                 for MachineState { name, captured, status, .. } in &point.machines {
                     if *status == Status::Carried {
                         carried.insert((name, *captured), point.sequence);
@@ -267,7 +273,7 @@ impl Sources {
                 candidates.push(candidate(machine, sequence, captured, Status::Carried, false));
                 places.push(Place { folder: number, sequence });
             }
-            for machine in open.locked.iter().flat_map(|_| present(folder.head())) {
+            for machine in open.locked.iter().filter(|_| moment.is_none()).flat_map(|_| present(folder.head())) {
                 let began = open.locked.unwrap_or(folder.head().clock);
                 let sequence = folder.head().next_sequence;
                 candidates.push(candidate(machine, sequence, began, Status::Complete, true));

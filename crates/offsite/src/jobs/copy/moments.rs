@@ -1,0 +1,90 @@
+//! The moments of the sources' past.
+//!
+//! A moment is a restore point of a source, known by its job folder and its number. At a moment, each machine is in the newest
+//! state that a source had of it by then. So a copy of a moment has the machines of that restore point, and of other jobs and
+//! of machines that are backed up more rarely what came before.
+
+use std::collections::BTreeMap;
+
+use offsite_core::retention::Marks;
+use offsite_core::selection::{Candidate, CopiedState};
+use offsite_core::{MachineName, RepositoryId, RestorePoint, Sequence, Status, Timestamp};
+
+use super::selection::SelectionInput;
+use super::source::Sources;
+
+/// A moment of the sources' past.
+#[derive(Debug, Clone)]
+pub(crate) struct Moment {
+    /// Its time. In a folder whose clock went back, it is the latest time so far.
+    pub(super) time: Timestamp,
+    /// Of each open folder the newest point that was there.
+    until: Vec<Option<Sequence>>,
+    /// The flags of the point and of the one before it. `None` if the times of the chain's points tell them.
+    pub(super) marks: Option<Marks>,
+}
+
+impl Moment {
+    /// Whether a point of a folder was there.
+    pub(super) fn has(&self, folder: usize, sequence: Sequence) -> bool {
+        self.until.get(folder).copied().flatten().is_some_and(|until| sequence <= until)
+    }
+
+    pub(super) fn with_marks(self, marks: Marks) -> Self {
+        Self { marks: Some(marks), ..self }
+    }
+}
+
+/// The moments at which a selected machine came into a state that the sources still have, oldest first.
+pub(super) struct Moments {
+    moments: Vec<(Moment, Vec<usize>)>,
+    candidates: Vec<Candidate>,
+}
+
+impl Moments {
+    /// What is dated after `now` is none of them.
+    pub(super) fn of(asked: &SelectionInput<'_>, open: &Sources, target: RepositoryId, now: Timestamp) -> Self {
+        let rules = asked.rules();
+        let (candidates, places) = open.candidates(None);
+        let mut states: BTreeMap<(usize, Sequence), Vec<usize>> = BTreeMap::new();
+        for (number, (candidate, place)) in candidates.iter().zip(&places).enumerate() {
+            let is_there = !candidate.is_locked && candidate.status != Status::Incomplete;
+            if is_there && candidate.repository != target && candidate.captured <= now && rules.has(candidate) {
+                states.entry((place.folder, place.sequence)).or_default().push(number);
+            }
+        }
+        // By time, and of one folder by number. Points that several folders made at one time are one moment.
+        let mut found: BTreeMap<(Timestamp, usize), Vec<(usize, Sequence)>> = BTreeMap::new();
+        for (number, folder) in open.folders().enumerate() {
+            let (mut time, mut nth) = (Timestamp::MIN, 0);
+            let is_meant = |point: &&RestorePoint| point.time <= now && states.contains_key(&(number, point.sequence));
+            for point in folder.chain().all().filter(is_meant) {
+                nth = if point.time > time { 0 } else { nth + 1 };
+                time = point.time.max(time);
+                found.entry((time, nth)).or_default().push((number, point.sequence));
+            }
+        }
+        let mut until: Vec<Option<Sequence>> = vec![None; open.folders().count()];
+        let moment = |((time, _), points): ((Timestamp, usize), Vec<(usize, Sequence)>)| {
+            let mut own = Vec::new();
+            for (folder, sequence) in points {
+                until[folder] = until[folder].max(Some(sequence));
+                own.extend(states.get(&(folder, sequence)).into_iter().flatten().copied());
+            }
+            (Moment { time, until: until.clone(), marks: None }, own)
+        };
+        let moments = found.into_iter().map(moment).collect();
+        Self { moments, candidates }
+    }
+
+    /// The moments that brought something which is newer than what is `copied`.
+    pub(super) fn after(self, copied: &BTreeMap<MachineName, CopiedState>) -> Vec<Moment> {
+        let Self { moments, candidates } = self;
+        let is_new = |number: &usize| {
+            let Some(candidate) = candidates.get(*number) else { return false };
+            copied.get(&candidate.machine).is_none_or(|copied| copied.is_before(candidate, &candidates))
+        };
+        let is_pending = |(_, own): &(Moment, Vec<usize>)| own.iter().any(is_new);
+        moments.into_iter().filter(is_pending).map(|(moment, _)| moment).collect()
+    }
+}

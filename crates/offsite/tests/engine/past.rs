@@ -6,7 +6,7 @@ use offsite::retention::{ArchiveMethod, Flags, Gfs, Policy, Simulation};
 use offsite::{
     CopyJob, Error, History, JobFolder, OpenRepository, RunPlan, Source, SyncRequest, Timestamp, Transforms,
 };
-use offsite_repository::testing::{Fault, Faulty, Memory};
+use offsite_repository::testing::{Fault, Faulty};
 use offsite_repository::{ErrorKind, Verb};
 
 use crate::support::gates::StopAfter;
@@ -19,7 +19,6 @@ const DAYS: i64 = 24;
 
 /// A source with daily points of two machines, one of which ends in the middle.
 struct Scene {
-    source: Memory,
     primary: OpenRepository,
     machines: Machines,
     truth: Truth,
@@ -27,11 +26,11 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let (source, primary) = memory_repository().await;
+        let (_, primary) = memory_repository().await;
         let (mut machines, truth) = (Machines::new(161), Truth::default());
         machines.add("db01", &[5 * BLOCK]);
         machines.add("old", &[2 * BLOCK]);
-        let mut scene = Self { source: (*source).clone(), primary, machines, truth };
+        let mut scene = Self { primary, machines, truth };
         for number in 0..DAYS {
             scene.next_day(number).await;
         }

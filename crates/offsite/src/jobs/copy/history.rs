@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use offsite_core::retention::{Marks, wanted};
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::Take;
-use offsite_core::{BlockMap, Head, Timestamp};
+use offsite_core::{BlockMap, Chain, Head, Timestamp};
 
 use super::moments::{Moment, Moments};
 use super::request::SyncRequest;
@@ -66,18 +66,19 @@ impl CopyJob {
         let request = SyncRequest::at(now);
         let asked = self.selection_input(&request);
         let had = head.map(|(head, latest)| asked.judged(sources, &copied(head, latest))).unwrap_or_default();
-        let waiting = Moments::of(&asked, sources, self.target.id(), now).after(&had);
+        let mut waiting = Moments::of(&asked, sources, self.target.id(), now).after(&had);
+        let newest = head.and_then(|(head, _)| head.chain.latest()).map(|point| point.time);
+        // What lies before the newest point was not wanted, or is lost.
+        waiting.retain(|moment| newest.is_none_or(|newest| newest <= moment.time));
         let policy = self.transforms.retention.as_ref().filter(|_| self.history == History::Wanted);
         let Some(policy) = policy else { return Ok(Some(waiting)) };
-        let empty;
-        let chain = match head {
-            Some((head, _)) => &head.chain,
-            None => {
-                empty = offsite_core::Chain::new(sources.block_size(), Vec::new())
-                    .map_err(|error| Error::defect(error.to_string()))?;
-                &empty
-            }
-        };
+        let (archives, mut points) = head.map_or_else(Default::default, |(head, _)| {
+            (head.chain.archives().to_vec(), head.chain.points().to_vec())
+        });
+        // A point that was cut off is made again, in its place.
+        points.pop_if(|point| waiting.first().is_some_and(|moment| moment.time == point.time));
+        let chain = Chain::with_archives(sources.block_size(), archives, points);
+        let chain = &chain.map_err(|error| Error::defect(error.to_string()))?;
         let times: Vec<Timestamp> = waiting.iter().map(|moment| moment.time).collect();
         let wanted =
             wanted(chain, &times, policy, now).map_err(|error| Error::setting("history", error.to_string()))?;

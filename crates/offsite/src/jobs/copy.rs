@@ -3,6 +3,7 @@
 mod dry_run;
 mod guard;
 mod history;
+mod moment;
 mod moments;
 mod offer;
 mod request;

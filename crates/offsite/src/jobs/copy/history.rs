@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use offsite_core::retention::{Marks, wanted};
+use offsite_core::retention::{Flags, Marks, wanted};
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::Take;
 use offsite_core::{BlockMap, Chain, Head, Timestamp};
 
-use super::moments::{Moment, Moments};
+use super::moment::Moment;
+use super::moments::Moments;
 use super::request::SyncRequest;
 use super::selection::copied;
 use super::source::Sources;
@@ -72,22 +73,25 @@ impl CopyJob {
         waiting.retain(|moment| newest.is_none_or(|newest| newest <= moment.time));
         let policy = self.transforms.retention.as_ref().filter(|_| self.history == History::Wanted);
         let Some(policy) = policy else { return Ok(Some(waiting)) };
-        let (archives, mut points) = head.map_or_else(Default::default, |(head, _)| {
-            (head.chain.archives().to_vec(), head.chain.points().to_vec())
-        });
-        // A point that was cut off is made again, in its place.
-        points.pop_if(|point| waiting.first().is_some_and(|moment| moment.time == point.time));
-        let chain = Chain::with_archives(sources.block_size(), archives, points);
-        let chain = &chain.map_err(|error| Error::defect(error.to_string()))?;
+        let chain = match head {
+            Some((head, _)) => head.chain.clone(),
+            None => {
+                let empty = Chain::new(sources.block_size(), Vec::new());
+                empty.map_err(|error| Error::defect(error.to_string()))?
+            }
+        };
+        // A point that was cut off is the chain's newest already. It is made again in its place, whatever is wanted after it.
+        let cut_off = chain.latest().filter(|point| waiting.first().is_some_and(|moment| moment.time == point.time));
+        let cut_off = cut_off.map(|point| waiting.remove(0).with_marks(Marks::new(Flags::NONE, point.flags)));
         let times: Vec<Timestamp> = waiting.iter().map(|moment| moment.time).collect();
         let wanted =
-            wanted(chain, &times, policy, now).map_err(|error| Error::setting("history", error.to_string()))?;
+            wanted(&chain, &times, policy, now).map_err(|error| Error::setting("history", error.to_string()))?;
         let mut before = wanted.newest;
         let flagged = wanted.points.iter().filter_map(|point| {
             let marks = Marks::new(std::mem::take(&mut before), point.flags);
             Some(waiting.get(point.position)?.clone().with_marks(marks))
         });
-        Ok(Some(flagged.collect()))
+        Ok(Some(cut_off.into_iter().chain(flagged).collect()))
     }
 
     /// Whether the job brings the past, to a folder with this head.

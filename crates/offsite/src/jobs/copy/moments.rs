@@ -6,34 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::retention::Marks;
 use offsite_core::selection::{Candidate, CopiedState};
 use offsite_core::{MachineName, RepositoryId, RestorePoint, Sequence, Status, Timestamp};
 
+use super::moment::Moment;
 use super::selection::SelectionInput;
 use super::source::Sources;
-
-/// A moment of the sources' past.
-#[derive(Debug, Clone)]
-pub(crate) struct Moment {
-    /// Its time. In a folder whose clock went back, it is the latest time so far.
-    pub(super) time: Timestamp,
-    /// Of each open folder the newest point that was there.
-    until: Vec<Option<Sequence>>,
-    /// The flags of the point and of the one before it. `None` if the times of the chain's points tell them.
-    pub(super) marks: Option<Marks>,
-}
-
-impl Moment {
-    /// Whether a point of a folder was there.
-    pub(super) fn has(&self, folder: usize, sequence: Sequence) -> bool {
-        self.until.get(folder).copied().flatten().is_some_and(|until| sequence <= until)
-    }
-
-    pub(super) fn with_marks(self, marks: Marks) -> Self {
-        Self { marks: Some(marks), ..self }
-    }
-}
 
 /// The moments at which a selected machine came into a state that the sources still have, oldest first.
 pub(super) struct Moments {
@@ -71,7 +49,7 @@ impl Moments {
                 until[folder] = until[folder].max(Some(sequence));
                 own.extend(states.get(&(folder, sequence)).into_iter().flatten().copied());
             }
-            (Moment { time, until: until.clone(), marks: None }, own)
+            (Moment::new(time, until.clone()), own)
         };
         let moments = found.into_iter().map(moment).collect();
         Self { moments, candidates }

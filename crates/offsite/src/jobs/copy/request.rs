@@ -7,7 +7,7 @@ use offsite_core::schedule::PointRange;
 use offsite_core::selection::Take;
 use offsite_core::{MachineName, Sequence, Timestamp};
 
-use super::moments::Moment;
+use super::moment::Moment;
 use crate::{Gate, OpenGate};
 
 /// What a look or a sync is to take.

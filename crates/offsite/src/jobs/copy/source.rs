@@ -8,7 +8,7 @@ use offsite_core::{
 };
 
 use super::CopyJob;
-use super::moments::Moment;
+use super::moment::Moment;
 use crate::claims::pin::Pin;
 use crate::error::Within;
 use crate::mover::FrameSource;

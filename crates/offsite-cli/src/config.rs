@@ -20,7 +20,7 @@ use fault::{Fault, fault};
 use mail::MailConfig;
 pub(crate) use mail::{DigestSettings, JobMail};
 use offsite::runner::Settings;
-use offsite::schedule::Lookup;
+use offsite::schedule::{Lookup, Schedule};
 use offsite::{History, JobName, Selection, Traffic, Transforms};
 use serde::Deserialize;
 use toml::Spanned;
@@ -527,6 +527,11 @@ impl JobConfig {
             }
             _ => Ok(history),
         }
+    }
+
+    /// Returns the schedule of the job if slots that it missed are filled.
+    pub(crate) fn back_fill(&self) -> Result<Option<Schedule>, Fault> {
+        if self.retention.back_fills() { self.settings().map(|settings| Some(settings.schedule)) } else { Ok(None) }
     }
 
     /// Returns the name that the job had before. `None` if it has always had its name.

@@ -149,6 +149,7 @@ impl Host {
             .unseen(unseen)
             .min_free_bytes(job.min_free_bytes().map_err(|fault| Failure::WrongUse(fault.why))?)
             .adopt(self.adopts || sources_rotate)
+            .back_fill(job.back_fill().map_err(|fault| Failure::WrongUse(fault.why))?)
             .history(job.history().map_err(|fault| Failure::WrongUse(fault.why))?)
             .select(job.selection().map_err(Failure::WrongUse)?)
             .transforms(transforms)

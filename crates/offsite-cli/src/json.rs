@@ -78,6 +78,7 @@ pub(crate) fn point(point: &RestorePoint, known: &KnownDamage, verdict: Option<&
         "time": point.time.to_string(),
         "kind": kind(point.kind),
         "flags": point.flags.names().collect::<Vec<_>>(),
+        "is_back_filled": point.is_back_filled,
         "machines": machines,
         "stored_blocks": point.stored.blocks,
         "stored_bytes": point.stored.bytes,

@@ -33,13 +33,25 @@ fn configure(offsite: &Offsite, keys: &str, policy: &str) {
 /// A disk of eight blocks, of which each day changes one.
 fn backup(offsite: &Offsite, number: i64) {
     let image = offsite.path("web01.img");
-    let mut bytes = fs::read(&image).unwrap_or_else(|_| (0..8 << 18).map(|at: u32| (at >> 7) as u8 ^ at as u8).collect());
+    let mut bytes =
+        fs::read(&image).unwrap_or_else(|_| (0..8 << 18).map(|at: u32| (at >> 7) as u8 ^ at as u8).collect());
     let block = usize::try_from(number).unwrap() % 8;
     bytes[(block << 18)..][..8].copy_from_slice(&(number + 1).to_le_bytes());
     fs::write(&image, bytes).unwrap();
     let at = day(number);
     offsite.ok([
-        "backup", "--repo", "primary", "--job", "nightly", "--block-size", "256KiB", "--keep", "400", "--at", &at, "web01=web01.img",
+        "backup",
+        "--repo",
+        "primary",
+        "--job",
+        "nightly",
+        "--block-size",
+        "256KiB",
+        "--keep",
+        "400",
+        "--at",
+        &at,
+        "web01=web01.img",
     ]);
 }
 
@@ -53,7 +65,10 @@ fn kept(offsite: &Offsite) -> (Vec<Value>, Vec<Value>) {
     let points = chain["points"].as_array().unwrap().iter();
     let of = |point: &Value| json!({ "time": point["time"], "flags": point["flags"] });
     let is_archive = |point: &&Value| point["archived"] == true;
-    (points.clone().filter(is_archive).map(of).collect(), points.filter(|point| point["archived"] != true).map(of).collect())
+    (
+        points.clone().filter(is_archive).map(of).collect(),
+        points.filter(|point| point["archived"] != true).map(of).collect(),
+    )
 }
 
 /// What the policy leaves if a job runs on every day.
@@ -152,4 +167,40 @@ fn settings_that_cannot_be_are_named() {
         configure(&offsite, keys, "keep = 3\n");
         offsite.run(["run", "--now", &day(0)]).expect(2).says(words);
     }
+}
+
+/// Paused for a month: the weeks and months that were missed are filled, and once the chain has turned over, the archives are those
+/// of a job that never paused.
+#[test]
+fn a_job_that_comes_back_fills_the_slots_that_it_missed() {
+    let policy = "keep = 3\ngfs = { weekly = 4, monthly = 2, backfill = true }\n";
+    let offsite = with_days(0, "at = \"12:00\"\n", policy);
+    for number in 0..10 {
+        backup(&offsite, number);
+        run(&offsite, number);
+    }
+    (10..45).for_each(|number| backup(&offsite, number));
+    let plan = offsite.ok(["run", "--dry-run", "--trust-clock", "--now", &day(44)]).out;
+    assert!(plan.contains("  fill      the missed slot (weekly) with #"), "{plan}");
+    let planned = offsite.json(["run", "--dry-run", "--trust-clock", "--now", &day(44)]);
+    let ran = offsite.json(["run", "--trust-clock", "--now", &day(44)]);
+    let filled = |operations: &Value| -> Vec<Value> {
+        let is_filling = |operation: &&Value| operation["operation"] == "back-fill";
+        let of = |operation: &Value| json!({ "time": operation["time"], "tiers": operation["tiers"], "planned": operation["planned"] });
+        operations.as_array().unwrap().iter().filter(is_filling).map(of).collect()
+    };
+    assert_eq!(filled(&planned["operations"]), filled(&ran["transform"]["operations"]));
+    assert!(filled(&planned["operations"]).len() >= 3, "{planned}");
+    assert!(offsite.ok(["chain", "second", "Offsite Copy"]).out.contains("archive, back-filled"));
+    restored(&offsite);
+    for number in 45..50 {
+        backup(&offsite, number);
+        let ran = run(&offsite, number);
+        assert_eq!(filled(&ran["transform"]["operations"]), Vec::<Value>::new());
+    }
+    assert_eq!(kept(&offsite), simulated(&offsite, 50));
+    restored(&offsite);
+    repository::assert_tidy(&offsite.path("second/Offsite Copy"));
+    configure(&offsite, "", "gfs = { weekly = 4, method = \"active\", backfill = true }\n");
+    offsite.run(["run", "--now", &day(50)]).expect(2).says(&["backfill", "method", "leave backfill out"]);
 }

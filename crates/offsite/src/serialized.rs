@@ -177,6 +177,7 @@ fn operations() -> Vec<Operation> {
         Operation::RemoveArchive { sequence },
         Operation::MarkAgain { points: points.clone() },
         Operation::StandIn { tier: Tier::Weekly, damaged: Sequence(2), sequence },
+        Operation::BackFill { sequence, time: time(3), tiers: vec![Tier::Monthly], moved: points.clone() },
         Operation::MakeIndependent { sequence, carriage: Carriage::Cloned },
         Operation::MakeFull { sequence, from: FullFrom::Chain(Carriage::Moved { why: MoveReason::CannotClone }) },
         Operation::MakeFull { sequence, from: FullFrom::Source },

@@ -235,7 +235,11 @@ impl WireFormat for Head {
             Ok(Retirement { since: retirement.since, what, bytes: retirement.bytes })
         };
         let files: BTreeMap<_, _> = record.files.iter().map(file).collect::<Result<_>>()?;
+        let order: Vec<Sequence> = archives.iter().map(|archive| archive.sequence).collect();
         let chain = Chain::with_archives(block_size, archives, points)?;
+        if !chain.archives().iter().map(|archive| archive.sequence).eq(order) {
+            return Err(invalid("its archives are out of order"));
+        }
         let retired: Vec<_> = record.retired.iter().map(retirement).collect::<Result<_>>()?;
         let indexes: BTreeSet<ObjectId> = chain.indexes().map(|index| index.id).collect();
         let is_referred = |retirement: &Retirement| match retirement.what {
@@ -296,7 +300,7 @@ fn encode_point(point: &RestorePoint, numbers: &BTreeMap<&MachineName, u32>) -> 
     Ok(PointRecord {
         sequence: point.sequence.0,
         time_unix_secs: point.time.unix_secs(),
-        kind: encode_kind(point.kind),
+        kind: encode_kind(point.kind, point.is_back_filled),
         flags: point.flags.stored(),
         machines: point.machines.iter().map(machine).collect::<Result<_>>()?,
         index: IndexReferenceRecord::of(&point.index),
@@ -312,10 +316,12 @@ fn decode_point(point: &PointRecord, names: &[MachineName]) -> Result<RestorePoi
         let name = name.ok_or_else(|| FormatError::invalid(WHAT, "a point has a machine without a name"))?.clone();
         machine.copy.state(WHAT, name, machine.status, machine.captured_unix_secs)
     };
+    let (kind, is_back_filled) = decode_kind(point.kind)?;
     Ok(RestorePoint {
         sequence: Sequence(point.sequence),
         time: decode_time(point.time_unix_secs)?,
-        kind: decode_kind(point.kind)?,
+        kind,
+        is_back_filled,
         flags: Flags::from_stored(point.flags).ok_or_else(|| FormatError::invalid(WHAT, "a flag is not known"))?,
         machines: point.machines.iter().map(machine).collect::<Result<_>>()?,
         index: point.index.reference(),

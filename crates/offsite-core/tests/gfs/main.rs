@@ -1,5 +1,6 @@
 //! Retention over years: the worked examples, a brute-force model, goldens, calendars, and the rules for all policies.
 
+mod back_fill;
 mod calendar;
 mod due;
 mod examples;

@@ -1,5 +1,6 @@
 //! Copy jobs: restore points of one repository into an independent chain in another.
 
+mod back_fill;
 mod dry_run;
 mod guard;
 mod history;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use offsite_core::retention::Policy;
+use offsite_core::schedule::Schedule;
 use offsite_core::selection::Choice;
 use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Timestamp};
 
@@ -71,6 +73,8 @@ pub struct CopyJob {
     known_origins: BTreeSet<FolderId>,
     adopts: bool,
     history: History,
+    /// The schedule of the job, if slots that it missed are filled.
+    fills_slots_of: Option<Schedule>,
     lease_duration: Duration,
     progress: Arc<dyn Progress>,
     gate: Arc<dyn Gate>,
@@ -124,6 +128,7 @@ impl CopyJob {
             known_origins: BTreeSet::new(),
             adopts: false,
             history: History::default(),
+            fills_slots_of: None,
             lease_duration: DEFAULT_LEASE,
             progress: Arc::new(Silent),
             gate: Arc::new(OpenGate),
@@ -215,6 +220,16 @@ impl CopyJob {
         self
     }
 
+    /// Fills slots of long-term retention that the job missed, from older points that the sources still have (default: no).
+    ///
+    /// `schedule` is that of the job: in an interval with a restore point, nothing was missed. Each missed slot becomes an archive
+    /// beside the chain. It has no effect for archives that are read whole from the source, or that go by date.
+    #[must_use]
+    pub fn back_fill(mut self, schedule: impl Into<Option<Schedule>>) -> Self {
+        self.fills_slots_of = schedule.into();
+        self
+    }
+
     /// Sets job folders that are sources as well, and are away now: those on drives that are used in turn.
     #[must_use]
     pub fn known_origins(mut self, folders: impl IntoIterator<Item = FolderId>) -> Self {
@@ -274,7 +289,9 @@ impl CopyJob {
         let added = synced.added();
         let folders: Vec<&JobFolder> = sources.folders().collect();
         let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
-        let SyncOutcome { sync, history, machines, notes, doubts } = synced;
+        let SyncOutcome { sync, history, filled, machines, notes, doubts } = synced;
+        let mut transform = transform;
+        transform.operations.splice(0..0, filled);
         Ok(CopyReport { sync, history, machines, transform, notes, doubts })
     }
 
@@ -360,14 +377,18 @@ impl CopyJob {
         request: &SyncRequest,
         left_out: &mut Vec<MachineReport>,
     ) -> Result<SyncOutcome> {
-        let Some(brought) = self.bring_past(writer, indexes, sources, request).await? else {
-            return self.sync_with(writer, indexes, sources, request, left_out).await;
+        let mut outcome = match self.bring_past(writer, indexes, sources, request).await? {
+            None => self.sync_with(writer, indexes, sources, request, left_out).await?,
+            Some(brought) if brought.cut_off.is_some() => return Ok(brought.outcome(None)),
+            Some(brought) => {
+                let request = Self::of_any_age(request);
+                brought.outcome(Some(self.sync_with(writer, indexes, sources, &request, left_out).await?))
+            }
         };
-        if brought.cut_off.is_some() {
-            return Ok(brought.outcome(None));
-        }
-        let present = self.sync_with(writer, indexes, sources, &Self::of_any_age(request), left_out).await?;
-        Ok(brought.outcome(Some(present)))
+        let filled = self.back_fill_slots(writer, indexes, sources, request).await?;
+        outcome.filled = filled.operations;
+        outcome.notes.extend(filled.notes);
+        Ok(outcome)
     }
 
     /// The second phase of a run: merges what retention no longer keeps, and gives space back.

@@ -85,6 +85,8 @@ pub struct SyncOutcome {
     pub sync: Option<SyncReport>,
     /// What the sync brought of the sources' past before that. `None` if it brought nothing of it.
     pub history: Option<HistoryReport>,
+    /// The archives that fill slots which the job missed ([`Operation::BackFill`](crate::report::Operation::BackFill)).
+    pub filled: Vec<OperationReport>,
     /// The outcome of each machine that the job selects.
     pub machines: Vec<MachineReport>,
     /// Further remarks, for example about sources that could not be read.

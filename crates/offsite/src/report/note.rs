@@ -149,6 +149,13 @@ pub enum Note {
         /// The reading of the clock.
         clock: ClockReading,
     },
+    /// A slot of long-term retention that the job missed could not be filled.
+    SlotNotFilled {
+        /// The time of the restore point that would fill it.
+        time: Timestamp,
+        /// Why it could not be taken.
+        why: ErrorSummary,
+    },
     /// The retention policy has changed. This run deleted one generation. The next runs delete the rest.
     PolicyChanged,
     /// Nothing was deleted, as the clock is in doubt.
@@ -335,6 +342,10 @@ impl fmt::Display for Note {
                     "the restore point of {time} could not be read, and the past is brought without it: {why}"
                 )
             }
+            Self::SlotNotFilled { time, why } => write!(
+                formatter,
+                "a slot of long-term retention that was missed could not be filled with the restore point of {time}: {why}"
+            ),
             Self::HistoryWaits { clock } => {
                 write!(formatter, "the past of the sources waits until the clock is no longer in doubt: {clock}")
             }

@@ -36,7 +36,7 @@ use super::report::{RunEnd, RunReport};
 use super::setup::{PAUSE, Setup, Stop};
 use super::status::Wait;
 use crate::CopyJob;
-use crate::report::{Doubt, HistoryReport, Note, SyncReport, TransformReport};
+use crate::report::{Doubt, HistoryReport, Note, OperationReport, SyncReport, TransformReport};
 
 struct Drive {
     setup: Setup,
@@ -75,6 +75,8 @@ struct Drive {
     syncs: Vec<SyncReport>,
     /// What the syncs have brought of the past.
     history: Option<HistoryReport>,
+    /// The slots that the syncs have filled.
+    filled: Vec<OperationReport>,
     /// The newest point of the interval, whichever run made it.
     point: Option<Sequence>,
     transform: Option<TransformReport>,
@@ -181,6 +183,7 @@ impl Drive {
             target: None,
             syncs: Vec::new(),
             history: None,
+            filled: Vec::new(),
             point: None,
             transform: None,
             notes: Vec::new(),

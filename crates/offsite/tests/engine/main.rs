@@ -13,6 +13,7 @@ mod doubts;
 mod failed_flush;
 mod faults;
 mod file_headers;
+mod filling;
 mod flat;
 mod fold;
 mod gates;

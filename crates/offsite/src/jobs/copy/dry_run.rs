@@ -137,10 +137,12 @@ impl CopyJob {
         {
             return Err(error);
         }
+        let filled = self.plan_filling(&mut dry_run, sources, now).await?;
         let clock = self.transforms.clock().judge(dry_run.head.clock, now);
         dry_run.head.last_selected = selected.dates(&dry_run.head, clock.mark());
         let added = u32::from(planned_sync.is_some());
         let (mut operations, _) = plan_healing(&mut dry_run, &folders).await?;
+        operations.splice(0..0, filled);
         operations.extend(self.plan_fulls(&mut dry_run, &folders).await?);
         operations.extend(plan(&mut dry_run, &self.transforms, now, added).await?);
         Ok(RunPlan {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use offsite_core::selection::{Candidate, CopiedState};
+use offsite_core::selection::{Age, Candidate, CopiedState};
 use offsite_core::{MachineName, RepositoryId, RestorePoint, Sequence, Status, Timestamp};
 
 use super::moment::Moment;
@@ -32,27 +32,33 @@ impl Moments {
             }
         }
         // By time, and of one folder by number. Points that several folders made at one time are one moment.
-        let mut found: BTreeMap<(Timestamp, usize), Vec<(usize, Sequence)>> = BTreeMap::new();
+        let mut found: BTreeMap<(Timestamp, usize), Vec<(usize, Sequence, Age)>> = BTreeMap::new();
         for (number, folder) in open.folders().enumerate() {
             let (mut time, mut nth) = (Timestamp::MIN, 0);
-            let is_meant = |point: &&RestorePoint| point.time <= now && states.contains_key(&(number, point.sequence));
-            for point in folder.chain().all().filter(is_meant) {
+            let is_meant =
+                |(point, _): &(&RestorePoint, Age)| point.time <= now && states.contains_key(&(number, point.sequence));
+            for (point, age) in Age::of_all(folder.chain().all()).filter(is_meant) {
                 nth = if point.time > time { 0 } else { nth + 1 };
                 time = point.time.max(time);
-                found.entry((time, nth)).or_default().push((number, point.sequence));
+                found.entry((time, nth)).or_default().push((number, point.sequence, age));
             }
         }
-        let mut until: Vec<Option<Sequence>> = vec![None; open.folders().count()];
-        let moment = |((time, _), points): ((Timestamp, usize), Vec<(usize, Sequence)>)| {
+        let mut until: Vec<Option<Age>> = vec![None; open.folders().count()];
+        let moment = |((time, _), points): ((Timestamp, usize), Vec<(usize, Sequence, Age)>)| {
             let mut own = Vec::new();
-            for (folder, sequence) in points {
-                until[folder] = until[folder].max(Some(sequence));
+            for (folder, sequence, age) in points {
+                until[folder] = until[folder].max(Some(age));
                 own.extend(states.get(&(folder, sequence)).into_iter().flatten().copied());
             }
             (Moment::new(time, until.clone()), own)
         };
         let moments = found.into_iter().map(moment).collect();
         Self { moments, candidates }
+    }
+
+    /// All of them.
+    pub(super) fn into_moments(self) -> Vec<Moment> {
+        self.moments.into_iter().map(|(moment, _)| moment).collect()
     }
 
     /// The moments that brought something which is newer than what is `copied`.

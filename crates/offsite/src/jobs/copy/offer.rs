@@ -324,6 +324,7 @@ impl NewPoint {
             stack,
             spare,
             flags: self.flags,
+            is_back_filled: false,
         };
         Ok(Settled { point, spare_before: self.spare, plan, transferred, kept })
     }

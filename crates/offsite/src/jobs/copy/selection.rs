@@ -104,11 +104,11 @@ pub(super) struct Choice {
 /// A state that is taken.
 pub(super) struct Taken {
     /// The folder that has it, by its position among the open ones.
-    folder: usize,
+    pub(super) folder: usize,
     /// The point in it.
-    sequence: Sequence,
+    pub(super) sequence: Sequence,
     /// The folder and the point as they are stored.
-    origin: Origin,
+    pub(super) origin: Origin,
     /// `true` if it is newer than what the chain has of the machine.
     is_new: bool,
 }
@@ -317,7 +317,7 @@ impl SelectionInput<'_> {
     }
 
     /// The same, if the job takes no machines over.
-    fn other_origin(&self, open: &Sources, had: &CopiedState) -> Option<FolderId> {
+    pub(super) fn other_origin(&self, open: &Sources, had: &CopiedState) -> Option<FolderId> {
         self.left_origin(open, had).filter(|_| !self.adopts)
     }
 

@@ -45,7 +45,8 @@ impl CopyJob {
         writer.label(&labels);
         left_out.clone_from(&others);
         let notes = sources.notes().chain(self.notes.iter().cloned()).chain(notes).collect();
-        let mut outcome = SyncOutcome { sync: None, history: None, machines: others, notes, doubts };
+        let mut outcome =
+            SyncOutcome { sync: None, history: None, filled: Vec::new(), machines: others, notes, doubts };
         let Some(stored) = stored else {
             writer.select(&selected);
             return match failure {

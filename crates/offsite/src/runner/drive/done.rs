@@ -50,6 +50,7 @@ impl Drive {
                 self.is_failing = false;
                 self.memory.added = 0;
                 self.remember();
+                report.operations.splice(0..0, std::mem::take(&mut self.filled));
                 if let Some(history) = &mut self.history {
                     report.operations.splice(0..0, std::mem::take(&mut history.operations));
                     let later = std::mem::replace(&mut report.released, std::mem::take(&mut history.released));
@@ -89,6 +90,7 @@ impl Drive {
                 (self.transform, self.point) = (None, None);
                 self.syncs.clear();
                 self.history = None;
+                self.filled.clear();
                 self.notes.clear();
                 self.doubts.clear();
                 self.known = Known::default();

@@ -108,6 +108,7 @@ impl Drive {
         }
         self.note(outcome.notes);
         self.doubts = outcome.doubts;
+        self.filled.extend(outcome.filled);
         if let Some(history) = outcome.history {
             self.syncs.extend(history.points.iter().cloned());
             self.history.get_or_insert_default().add(history);

@@ -447,6 +447,7 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
     });
     record.option(Reader::int);
     record.option(Reader::signed);
+    record.fixed(1);
     record.vec(|reader| (reader.int(), reader.int(), reader.int(), reader.option(Reader::signed)));
     let archives = record.vec(|reader| Point::read(reader, &names));
     let points = record.vec(|reader| Point::read(reader, &names));

@@ -37,6 +37,7 @@ pub struct BackFill {
 /// - Flags are told by the times of all these points: those of the job, and those that it would have copied.
 /// - A point of the job that stands for a slot only because the better one was missed gives the flag to that one.
 /// - Only what has a slot then is filled: an archive that the next run would let go of is not.
+/// - The oldest point of the job keeps its flags, as nothing is known of what came before it.
 /// - What lies before the oldest point of the job, or after its newest one, was not missed.
 ///
 /// A point that came with its day waits in the chain until it takes its slot. A back-filled archive takes it at once. So until the

@@ -14,7 +14,7 @@ use offsite_repository::testing::Memory;
 use offsite_repository::Repository;
 
 use crate::support::gates::StopAfter;
-use crate::support::objects::{fork, keys, newest_head, space, stray};
+use crate::support::objects::{keys, newest_head, space, stray};
 use crate::support::truth::Truth;
 use crate::support::{BLOCK, Machines, copy_job, day, job, keep, machine, memory_repository, open_memory};
 
@@ -159,11 +159,11 @@ async fn slots_that_were_missed_are_filled() {
 #[tokio::test]
 async fn filling_that_is_cut_off_goes_on() {
     let scene = Scene::new(ArchiveMethod::Shared, MergeMethod::Auto).await;
-    let whole = fork(&scene.target).await;
+    let whole = scene.target.fork();
     scene.job_to(&open_memory(&whole).await).run(day(BACK)).await.unwrap();
     let expected = archives(&open_memory(&whole).await).await;
     for requests in (0..16).step_by(3) {
-        let target = fork(&scene.target).await;
+        let target = scene.target.fork();
         let second = open_memory(&target).await;
         let request = SyncRequest::at(day(BACK)).gate(StopAfter::new(requests));
         scene.job_to(&second).sync(&request).await.unwrap();

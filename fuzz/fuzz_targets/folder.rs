@@ -11,7 +11,7 @@ use offsite::{Error, JobFolder, OpenRepository, Restore, TransformJob, Verify};
 use offsite_core::{Head, Lease, RetiredObject, Retirement};
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, VerificationRecord};
 use offsite_core::format::{Kind, encode_record};
-use offsite_core::{CommitId, FolderId, MachineName, ObjectId};
+use offsite_core::{CommitId, Digest, FolderId, MachineName, ObjectId};
 use offsite_fuzz::export::{Built, import, job};
 use offsite_fuzz::{mended, now, object, run};
 use offsite_repository::testing::Memory;
@@ -133,19 +133,20 @@ async fn put_thing(memory: &Memory, thing: Thing) {
             let file = |number: u8| known.get(usize::from(number)).copied().unwrap_or(number.into());
             let files = files.into_iter().map(|(number, ranges)| (file(number), ranges)).collect();
             let id = ObjectId::new(head.epoch, 77);
+            let Ok(record) = encode_record(Kind::ReleaseList, &ReleaseList { folder: ours, files }) else { return };
+            let digest = Digest::of(&record);
             if !is_lost {
-                let Ok(record) = encode_record(Kind::ReleaseList, &ReleaseList { folder: ours, files }) else { return };
                 put(memory, &format!("release/{id}"), record).await;
             }
             put_head(memory, |head| {
                 let since = head.number;
-                head.retired.push(Retirement::new(since, RetiredObject::Ranges(id), 1));
+                head.retired.push(Retirement::new(since, RetiredObject::Ranges { list: id, digest }, 1));
             })
             .await;
         }
         Thing::Retired { kind, id, since, bytes } => {
             let id = ObjectId::from_stored(id);
-            let what = [RetiredObject::File(id), RetiredObject::Index(id), RetiredObject::Ranges(id)];
+            let what = [RetiredObject::File(id), RetiredObject::Index(id), RetiredObject::Ranges { list: id, digest: Digest([0; 32]) }];
             let what = what[usize::from(kind % 3)];
             put_head(memory, |head| head.retired.push(Retirement::new(since.into(), what, bytes))).await;
         }

@@ -1,5 +1,7 @@
 //! Adds to errors of the engine what an operator can type. The engine knows of no command line.
 
+use std::path::Path;
+
 use offsite::{DamagedPart, Error};
 
 use crate::error_text::chain_of;
@@ -38,7 +40,12 @@ fn of(error: &Error) -> Option<String> {
         }
         // The text already says that a newer version is needed.
         Error::Damaged { .. } if error.is_of_newer_version() => None,
-        Error::Damaged { part, .. } => of_damage(part, error.job().unwrap_or("JOB")),
+        Error::Damaged { part, .. } => {
+            // A drive has no path of its own, and a bucket needs what the config says of it.
+            let folder = error.location().filter(|location| Path::new(location).is_dir());
+            let repository = folder.map_or("REPO".to_owned(), quoted);
+            of_damage(part, &format!("`offsite repair {repository} {}`", error.job().map_or("JOB".to_owned(), quoted)))
+        }
         Error::MachineDamaged { intact, is_salvageable, source, .. } => {
             let intact = intact.map(|(sequence, _)| format!("`--point {sequence}` restores the intact one"));
             let salvage = "`--salvage` restores this one, with zeros in place of damaged blocks".to_owned();
@@ -56,15 +63,14 @@ fn of(error: &Error) -> Option<String> {
     }
 }
 
-fn of_damage(part: &DamagedPart, job: &str) -> Option<String> {
+/// Returns the way out of damage. `repair` is the command that repairs the job.
+fn of_damage(part: &DamagedPart, repair: &str) -> Option<String> {
     let advice = match part {
-        DamagedPart::Marker => "`offsite repair REPO JOB` makes a new one".to_owned(),
-        DamagedPart::Head => {
-            format!("`offsite repair REPO \"{job}\"` makes the folder writable again")
-        }
-        DamagedPart::Heads => format!("`offsite repair REPO \"{job}\"` brings them back from their second copies"),
+        DamagedPart::Marker => format!("{repair} makes a new one"),
+        DamagedPart::Head => format!("{repair} makes the folder writable again"),
+        DamagedPart::Heads => format!("{repair} brings them back from their second copies"),
         DamagedPart::Index { .. } => format!(
-            "`offsite repair REPO \"{job}\"` rebuilds the index from its second copy or from the backup files, and says what it cannot rebuild"
+            "{repair} rebuilds the index from its second copy or from the backup files, and says what it cannot rebuild"
         ),
         DamagedPart::Point => "restore the machine from another restore point".to_owned(),
         DamagedPart::File | DamagedPart::Block { .. } => {
@@ -83,7 +89,31 @@ fn of_file(source: &std::io::Error) -> Option<String> {
     LIMITS.contains(&errno).then(|| "raise the limit of open files (ulimit -n)".to_owned())
 }
 
+/// Returns a word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/:._-@%+=".contains(letter);
+    match word {
+        word if word.chars().all(is_plain) => word.to_owned(),
+        word if word.contains(['"', '$', '`', '\\', '!']) => format!("'{}'", word.replace('\'', "'\\''")),
+        word => format!("\"{word}\""),
+    }
+}
+
 fn join(advice: impl Iterator<Item = String>) -> Option<String> {
     let advice: Vec<String> = advice.collect();
     (!advice.is_empty()).then(|| advice.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_each_word_as_it_is() {
+        assert_eq!(quoted("/srv/backup"), "/srv/backup");
+        assert_eq!(quoted("s3://bucket/dr"), "s3://bucket/dr");
+        assert_eq!(quoted("Offsite Copy"), "\"Offsite Copy\"");
+        assert_eq!(quoted("a $x"), "'a $x'");
+        assert_eq!(quoted("it's $x"), r"'it'\''s $x'");
+    }
 }

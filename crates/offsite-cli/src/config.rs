@@ -39,7 +39,7 @@ use transform::TransformConfig;
 
 /// The file `offsite.toml`. A key that this version does not know is an error.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Config {
     #[serde(default)]
     pub(crate) repositories: BTreeMap<String, RepositoryConfig>,
@@ -66,7 +66,7 @@ pub(crate) struct Config {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct RepositoryConfig {
     /// A folder, `s3://bucket/prefix`, or `removable:NAME` for drives that are used in turn.
     pub(crate) location: String,
@@ -150,7 +150,7 @@ impl RepositoryConfig {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct JobConfig {
     source: SourcesConfig,
     #[serde(default)]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, de};
 
 /// The keys. A key that this version does not know is an error.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct RetentionConfig {
     keep: Option<u32>,
     keep_days: Option<u32>,
@@ -27,7 +27,7 @@ pub(crate) struct RetentionConfig {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 struct GfsConfig {
     #[serde(default)]
     weekly: u32,

@@ -341,6 +341,24 @@ fn configs_that_cannot_be_meant() {
     assert_nothing_lost(&offsite);
 }
 
+/// A table that is a number is told in the words of a config, not in those of the program.
+#[test]
+fn values_of_other_kinds_than_tables() {
+    let offsite = Offsite::new();
+    let job = "[jobs.copy]\nsource = { repository = \"a\", from = \"job\", job = \"n\" }\ntarget = \"b\"\n";
+    let tables = ["repositories.a", "jobs.copy", "daemon", "daemon.digest", "mail", "traffic_rules"];
+    let of_job =
+        ["retention", "retention.gfs", "transform", "transform.compact", "after", "after.mail", "select", "source"];
+    let wrong = tables.map(|key| format!("{key} = 3\n"));
+    let wrong_in_job = of_job.map(|key| format!("{}{key} = 3\n", if key == "source" { "[jobs.copy]\n" } else { job }));
+    for text in wrong.into_iter().chain(wrong_in_job) {
+        offsite.config(&text);
+        let ran = offsite.run(["run"]).expect(2);
+        assert!(ran.err.contains("invalid type: integer `3`, expected "), "{text}{ran}");
+        assert!(!ran.err.contains("struct") && !ran.err.contains("Config"), "{text}{ran}");
+    }
+}
+
 /// What is nearly right is told with how it is written.
 #[test]
 fn words_that_are_nearly_right() {

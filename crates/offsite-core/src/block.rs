@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sha2::{Digest as _, Sha256};
+
 /// The size of a job's blocks.
 ///
 /// A job keeps the block size of its first restore point for ever.
@@ -87,7 +89,7 @@ impl fmt::Display for BlockSize {
     }
 }
 
-/// The SHA-256 of a block's uncompressed bytes (FIPS 180-4).
+/// A SHA-256 (FIPS 180-4): of a block's uncompressed bytes, or of what an index or a head refers to.
 ///
 /// Offsite treats blocks with equal digests as equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +102,14 @@ pub struct Digest(pub [u8; 32]);
 #[error("a digest has 64 hexadecimal digits")]
 #[non_exhaustive]
 pub struct DigestError;
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
 
 /// Prints 64 hexadecimal digits.
 impl fmt::Display for Digest {

@@ -1,7 +1,7 @@
 //! Restore points, and the chain that they form.
 
 use crate::retention::Flags;
-use crate::{BlockSize, FolderId, MachineName, ObjectId, Sequence, Stored, Timestamp};
+use crate::{BlockSize, Digest, FolderId, MachineName, ObjectId, Sequence, Stored, Timestamp};
 
 /// What a restore point needs besides its own indexes.
 // Exhaustive: what a chain can do with a point follows from these three.
@@ -113,15 +113,15 @@ pub struct IndexReference {
     pub id: ObjectId,
     /// The length of the object in bytes.
     pub length: u64,
-    /// The checksum of the index's directory. It tells this index from any other object with the same name.
-    pub directory_checksum: u64,
+    /// The digest of the index's directory, which has the digests of all its pages. Nothing else passes for this index.
+    pub digest: Digest,
 }
 
 impl IndexReference {
-    /// A reference to the index `id`, which has `length` bytes and this checksum of its directory.
+    /// A reference to the index `id`, which has `length` bytes and this digest of its directory.
     #[must_use]
-    pub const fn new(id: ObjectId, length: u64, directory_checksum: u64) -> Self {
-        Self { id, length, directory_checksum }
+    pub const fn new(id: ObjectId, length: u64, digest: Digest) -> Self {
+        Self { id, length, digest }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Chain, CommitId, FolderId, Labels, MachineName, ObjectId, Sequence, Timestamp};
+use crate::{Chain, CommitId, Digest, FolderId, Labels, MachineName, ObjectId, Sequence, Timestamp};
 
 /// The kind of job that writes to a job folder.
 // Exhaustive: a third kind of job would change the stored format.
@@ -98,8 +98,13 @@ pub enum RetiredObject {
     File(ObjectId),
     /// An index.
     Index(ObjectId),
-    /// Ranges of files. The release list with this id names them.
-    Ranges(ObjectId),
+    /// Ranges of files. A release list names them.
+    Ranges {
+        /// The id of the release list.
+        list: ObjectId,
+        /// The digest of the stored list. Nothing else is taken for the list.
+        digest: Digest,
+    },
 }
 
 /// The state of a job folder after a commit.

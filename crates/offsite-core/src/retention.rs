@@ -37,6 +37,7 @@ mod anchor;
 mod back_fill;
 mod calendar;
 mod due;
+mod fingerprint;
 mod forecast;
 mod history;
 mod judgement;

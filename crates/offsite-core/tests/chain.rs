@@ -2,7 +2,7 @@
 
 use offsite_core::retention::{Flags, Tier};
 use offsite_core::{
-    BlockSize, Chain, ChainError, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint,
+    BlockSize, Chain, ChainError, Digest, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint,
     Sequence, Status, Timestamp,
 };
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ fn point(sequence: u64, kind: PointKind, machines: &[u8]) -> RestorePoint {
         time,
         kind,
         machines.iter().map(machine).collect(),
-        IndexReference::new(ObjectId::new(1, 1), 0, 0),
+        IndexReference::new(ObjectId::new(1, 1), 0, Digest([0; 32])),
     )
 }
 

@@ -197,9 +197,6 @@ fn contradictions_are_refused() {
         FormatError::Invalid { why, .. } => why,
         other => panic!("{other}"),
     };
-    let file = b"\xfd\x02\0\0\0\x01\0\0\0\xfb\0\x30";
-    let with = |tail: &[u8]| [&file[..], tail].concat();
-    assert_eq!(why(replaced("index", &with(&[0, 3]), &with(&[1, 9, 3]))), "a file in clear text has a key");
     assert_eq!(why(replaced("index", b"\x03app", b"\x03zpp")), "its machines are out of order");
     assert_eq!(why(replaced("index", b"\x02db", b"\x03app")), "its machines are out of order", "one machine twice");
     assert_eq!(why(replaced("index", b"\x03app\x01", b"\x03app\x02")), "two machines have one number");
@@ -207,6 +204,9 @@ fn contradictions_are_refused() {
     let containers = why(replaced("head", b"\x01\x0dsite a/rack 4", b"\x02\x01b\x01a"));
     assert_eq!([tags, containers], ["the labels of a machine are out of order"; 2]);
     assert_eq!(why(replaced("head", b"\x03web", b"\x03app")), "a machine has two numbers");
+    let list_digest = [&[1][..], &[7; 32]].concat();
+    let retired = "a release list has a digest, and nothing else that is retired has one";
+    assert_eq!(why(replaced("head", &list_digest, &[0])), retired);
     assert_eq!(why(replaced("head", b"\x03web", b"\x03w/b")), "\"w/b\" is no machine name: it has a slash");
 }
 

@@ -13,7 +13,7 @@ use offsite_core::format::frame::{HEADER_BYTES, Header};
 use offsite_core::format::index::Directory;
 use offsite_core::format::records::{LeaseRenewal, Pin, ReleaseList, RepositoryMarker, VerificationRecord};
 use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, checksum, decode_record};
-use offsite_core::{Coverage, ObjectId};
+use offsite_core::{Coverage, Digest, ObjectId};
 use offsite_core::{Head, RetiredObject};
 use proptest::prelude::*;
 
@@ -155,7 +155,7 @@ proptest! {
         }
     }
 
-    /// A page of an index, bent, with its checksum in the directory made right.
+    /// A page of an index, bent, with its digest in the directory made right.
     #[test]
     fn bent_pages(
         sample in 0..4usize,
@@ -172,9 +172,9 @@ proptest! {
             columns[at] = value;
         }
         let mut record = bytes[ENVELOPE_BYTES..record_end].to_vec();
-        let old = checksum(&bytes[range.clone()]).to_le_bytes();
-        let at = record.windows(8).position(|window| window == old).expect("the page's checksum");
-        record[at..at + 8].copy_from_slice(&checksum(&columns).to_le_bytes());
+        let old = Digest::of(&bytes[range.clone()]).0;
+        let at = record.windows(old.len()).position(|window| window == old).expect("the page's digest");
+        record[at..at + old.len()].copy_from_slice(&Digest::of(&columns).0);
         let parts = [&bytes[record_end..range.start], &columns, &bytes[range.end..]].concat();
         read_as_all(&object(Kind::Index, &record, &parts));
     }

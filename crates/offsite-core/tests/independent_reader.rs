@@ -7,6 +7,8 @@ mod samples;
 use offsite_core::format::WireFormat;
 use std::collections::BTreeMap;
 
+use sha2::{Digest as _, Sha256};
+
 use offsite_core::{ImageFormat, IndexReference, PointKind, Run, Status, Timestamp};
 
 /// Section 1: CRC-64/NVME, bit by bit.
@@ -19,6 +21,11 @@ fn checksum(bytes: &[u8]) -> u64 {
         }
     }
     !sum
+}
+
+/// Section 1: SHA-256.
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 /// The bytes that are left to read.
@@ -79,9 +86,13 @@ impl<'a> Reader<'a> {
         String::from_utf8(self.take(usize::try_from(length).expect("a short text")).to_vec()).expect("UTF-8")
     }
 
-    /// An index's id, length and record checksum.
-    fn reference(&mut self) -> (u64, u64, u64) {
-        (self.int(), self.int(), self.int())
+    fn bytes32(&mut self) -> [u8; 32] {
+        self.take(32).try_into().expect("32 bytes")
+    }
+
+    /// An index's id, its length, and the digest of its record.
+    fn reference(&mut self) -> Reference {
+        (self.int(), self.int(), self.bytes32())
     }
 
     /// Where a machine came from, and the bytes that are done and left of an incomplete one.
@@ -218,15 +229,17 @@ fn a_head_is_read() {
                 (machine.name.as_str().to_owned(), status(machine.status), machine.captured.unix_secs(), copied)
             };
             assert_eq!(read.machines, point.machines.iter().map(machine).collect::<Vec<_>>());
-            let reference = |index: &IndexReference| (index.id.stored(), index.length, index.directory_checksum);
+            let reference = |index: &IndexReference| (index.id.stored(), index.length, index.digest.0);
             assert_eq!(read.indexes, point.indexes().map(reference).collect::<Vec<_>>());
             assert_eq!(read.stored, (point.stored.blocks, point.stored.bytes));
         }
     }
 
-    let retired = record.vec(|reader| (reader.int(), reader.fixed(1), reader.int(), reader.int()));
+    let retired = record
+        .vec(|reader| ((reader.int(), reader.fixed(1), reader.int()), reader.option(Reader::bytes32), reader.int()));
     let (file, index, ranges) = (2 << 32 | 1, 3 << 32 | 1, 3 << 32 | 6);
-    assert_eq!(retired, [(8, 0, file, 66_000), (9, 1, index, 0), (9, 2, ranges, 4096)]);
+    let expected = [((8, 0, file), None, 66_000), ((9, 1, index), None, 0), ((9, 2, ranges), Some([7; 32]), 4096)];
+    assert_eq!(retired, expected);
     assert!(record.0.is_empty());
 }
 
@@ -258,6 +271,9 @@ struct Machine {
     disks: Option<Disks>,
 }
 
+/// The id of an index, its length, and the digest of its record.
+type Reference = (u64, u64, [u8; 32]);
+
 type Copied = (Option<([u8; 16], u64)>, u64, u64);
 
 /// Section 6: a point of a head.
@@ -268,7 +284,7 @@ struct Point {
     flags: u64,
     machines: Vec<(String, u64, i64, Copied)>,
     /// Those below and then its own.
-    indexes: Vec<(u64, u64, u64)>,
+    indexes: Vec<Reference>,
     stored: (u64, u64),
 }
 
@@ -312,7 +328,7 @@ struct Step {
     time: i64,
     kind: u64,
     base: Option<u64>,
-    below: Vec<(u64, u64, u64)>,
+    below: Vec<Reference>,
     machines: Vec<Machine>,
 }
 
@@ -324,11 +340,7 @@ fn read_index(bytes: &[u8]) -> Step {
     let base = record.option(Reader::int);
     assert_eq!(record.int(), 1 << 20, "the block size");
     let below = record.vec(Reader::reference);
-    let files = record.vec(|reader| {
-        let file = (reader.int(), reader.int());
-        assert_eq!(reader.int(), 0, "a wrapped key");
-        file
-    });
+    let files = record.vec(|reader| (reader.int(), reader.int()));
     let count = record.int();
     let mut machines = Vec::new();
     for _ in 0..count {
@@ -338,7 +350,7 @@ fn read_index(bytes: &[u8]) -> Step {
             reader.vec(|reader| {
                 let (number, name, format) = (reader.int(), reader.string(), reader.fixed(1));
                 let disk = (number, name, format, reader.int(), reader.int());
-                let pages = reader.vec(|reader| [(); 4].map(|()| reader.int()));
+                let pages = reader.vec(|reader| ([(); 3].map(|()| reader.int()), reader.bytes32()));
                 (disk, pages)
             })
         });
@@ -346,11 +358,11 @@ fn read_index(bytes: &[u8]) -> Step {
             let mut read = Disks::new();
             for ((number, name, format, size_bytes, keeps_blocks), pages) in disks {
                 let mut blocks = BTreeMap::new();
-                for [first_block, zeros, stored, sum] in pages {
+                for ([first_block, zeros, stored], sum) in pages {
                     let (columns, rest) =
                         parts.split_at(usize::try_from(8 * zeros + 52 * stored).expect("a short page"));
                     parts = rest;
-                    assert_eq!(checksum(columns), sum);
+                    assert_eq!(digest(columns), sum);
                     let page = page(columns, zeros, stored, &files);
                     assert_eq!(page[0].0, first_block);
                     blocks.extend(page);
@@ -393,7 +405,7 @@ fn indexes_are_read() {
         let read = read_index(&index.encode().expect("an index"));
         assert_eq!((read.id, read.sequence, read.time), (index.id.stored(), index.sequence.0, index.time.unix_secs()));
         assert_eq!((read.kind, read.base), (kind(index.kind), index.base.map(|base| base.0)));
-        let reference = |index: &IndexReference| (index.id.stored(), index.length, index.directory_checksum);
+        let reference = |index: &IndexReference| (index.id.stored(), index.length, index.digest.0);
         assert_eq!(read.below, index.below.iter().map(reference).collect::<Vec<_>>());
         assert_eq!(read.machines.len(), index.machines.len());
         for (machine, (state, number)) in read.machines.iter().zip(&index.machines) {
@@ -467,7 +479,7 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
         let mut step: BTreeMap<String, Disks> = BTreeMap::new();
         let mut layers = point.indexes.iter().map(|(id, length, sum)| {
             let bytes = &objects[id];
-            assert_eq!((bytes.len() as u64, &bytes[32..40]), (*length, &sum.to_le_bytes()[..]));
+            assert_eq!((bytes.len() as u64, digest(open(bytes, 3).0.0)), (*length, *sum));
             let listed = |name: &String| point.machines.iter().any(|(other, status, ..)| other == name && *status != 1);
             let machines = read_index(bytes).machines.into_iter().filter(|machine| machine.status != 1);
             machines

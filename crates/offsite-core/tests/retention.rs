@@ -1,7 +1,7 @@
 //! The newest N restore points, against counting by hand.
 
 use offsite_core::retention::{Reason, Simple, simple};
-use offsite_core::{IndexReference, ObjectId, PointKind, RestorePoint, Sequence, Timestamp};
+use offsite_core::{Digest, IndexReference, ObjectId, PointKind, RestorePoint, Sequence, Timestamp};
 use proptest::prelude::*;
 
 fn time(secs: i64) -> Timestamp {
@@ -14,7 +14,7 @@ fn point(sequence: u64, secs: i64) -> RestorePoint {
         time(secs),
         PointKind::Increment,
         Vec::new(),
-        IndexReference::new(ObjectId::new(1, 1), 0, 0),
+        IndexReference::new(ObjectId::new(1, 1), 0, Digest([0; 32])),
     )
 }
 

@@ -14,7 +14,7 @@ use offsite_core::format::index::Directory;
 use offsite_core::format::{Envelope, FormatError, Kind};
 use offsite_core::retention::Flags;
 use offsite_core::{
-    BlockMap, Chain, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, Labels, MachineMap, MachineName,
+    BlockMap, Chain, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, ImageFormat, Labels, MachineMap, MachineName,
     MachineNumber, MachineState, ObjectId, Origin, PointKind, Sequence, Status, Stored, Timestamp, Transferred,
 };
 use offsite_core::{FileState, Head, Lease, RetiredObject, Retirement, Role};
@@ -143,7 +143,11 @@ fn head() -> impl Strategy<Value = Head> {
                         time(secs),
                         kinds[usize::try_from(position).expect("a few points")],
                         states.collect(),
-                        offsite_core::IndexReference::new(ObjectId::from_stored(id), length >> 8, id ^ length),
+                        offsite_core::IndexReference::new(
+                            ObjectId::from_stored(id),
+                            length >> 8,
+                            Digest::of(&id.to_le_bytes()),
+                        ),
                     )
                     .with_below(samples::layered_index().below.repeat(usize::from(statuses % 3)))
                     .with_stored(Stored::new(blocks, bytes >> 8))
@@ -164,7 +168,10 @@ fn head() -> impl Strategy<Value = Head> {
                     match what {
                         0 => RetiredObject::File(ObjectId::from_stored(!id)),
                         1 => RetiredObject::Index(ObjectId::from_stored(!id)),
-                        _ => RetiredObject::Ranges(ObjectId::from_stored(!id)),
+                        _ => RetiredObject::Ranges {
+                            list: ObjectId::from_stored(!id),
+                            digest: Digest::of(&id.to_le_bytes()),
+                        },
                     },
                     since >> 8,
                 )

@@ -169,8 +169,9 @@ fn states() -> impl Strategy<Value = MachineState> {
 }
 
 fn indexes() -> impl Strategy<Value = IndexReference> {
-    any::<(u64, u64, u64)>()
-        .prop_map(|(id, length, checksum)| IndexReference::new(ObjectId::from_stored(id), length, checksum))
+    any::<(u64, u64, u64)>().prop_map(|(id, length, of)| {
+        IndexReference::new(ObjectId::from_stored(id), length, Digest::of(&of.to_le_bytes()))
+    })
 }
 
 proptest! {

@@ -4,9 +4,12 @@ use std::fmt;
 
 use offsite_repository::Key;
 
+/// What the names of Offsite's own objects in the root of a repository begin with. No job has such a name, so that a later version
+/// can add objects.
+const RESERVED: &str = "offsite-";
 /// The marker of a repository.
 pub(crate) const MARKER: &str = "offsite-repository";
-/// The folder of what a probe writes, and deletes again. No job has this name.
+/// The folder of what a probe writes, and deletes again.
 pub(crate) const PROBE: &str = "offsite-probe";
 
 /// Folders of file systems and their tools, which often nobody may look into.
@@ -14,8 +17,10 @@ const FOREIGN: [&str; 3] = ["System Volume Information", "@eaDir", "lost+found"]
 /// The longest name, in bytes.
 const NAME_BYTES_MAX: usize = 100;
 
-/// The name of a job and so of its folder: a portable file name of at most 100 bytes (see [`Key`]), and none of a folder that file
-/// systems or their tools make, as `lost+found`.
+/// The name of a job and so of its folder: a portable file name of at most 100 bytes (see [`Key`]).
+///
+/// A name that begins with `offsite-` is refused, as Offsite's own objects have such names. So is the name of a folder that file systems
+/// or their tools make, for example `lost+found`.
 ///
 /// Names that differ only in case are one name, as some file systems cannot tell them apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,11 +47,8 @@ impl JobName {
         if name.len() > NAME_BYTES_MAX {
             return refuse(format!("it has {} bytes, at most {NAME_BYTES_MAX} are portable", name.len()));
         }
-        if name.eq_ignore_ascii_case(MARKER) {
-            return refuse("the repository's marker has this name".to_owned());
-        }
-        if name.eq_ignore_ascii_case(PROBE) {
-            return refuse("what tries a repository writes below this name".to_owned());
+        if name.get(..RESERVED.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED)) {
+            return refuse(format!("names that begin with {RESERVED} are for Offsite's own objects"));
         }
         if is_foreign(name) {
             return refuse("file systems and their tools have a folder of this name".to_owned());
@@ -104,7 +106,9 @@ mod tests {
 
     #[test]
     fn portable_names_pass_and_others_say_why() {
-        for good in ["nightly", "Offsite Copy", "a", "web (EU) + db", "nightly.2", "FOUND.it"] {
+        for good in
+            ["nightly", "Offsite Copy", "a", "web (EU) + db", "nightly.2", "FOUND.it", "offsite", "my-offsite-copy"]
+        {
             assert!(JobName::new(good).is_ok(), "{good}");
         }
         for wrong in [
@@ -122,6 +126,7 @@ mod tests {
             "caf\u{e9}",
             "Offsite-Repository",
             "Offsite-Probe",
+            "offsite-key-0123456789abcdef",
             "lost+found",
             "System Volume Information",
             "FOUND.000",

@@ -272,7 +272,7 @@ impl World {
             let what = match retirement.what {
                 RetiredObject::File(id) => format!("file {id}"),
                 RetiredObject::Index(id) => format!("index {id}"),
-                RetiredObject::Ranges(id) => format!("the ranges of {id}"),
+                RetiredObject::Ranges { list, .. } => format!("the ranges of {list}"),
             };
             return Err(Violation::new(Law::Tight, format!("{job}: {what} waits for its release")));
         }

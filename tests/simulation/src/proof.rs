@@ -395,7 +395,7 @@ pub async fn prove_tight(image: &CrashImage, stored: &Contents, job: &str, prove
         return leaks(match retirement.what {
             RetiredObject::File(id) => format!("file {id} still waits for its release"),
             RetiredObject::Index(id) => format!("index {id} still waits for its release"),
-            RetiredObject::Ranges(id) => format!("the ranges of {id} still wait for their release"),
+            RetiredObject::Ranges { list, .. } => format!("the ranges of {list} still wait for their release"),
         });
     }
     let folder = format!("{job}/");

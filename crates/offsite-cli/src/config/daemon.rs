@@ -11,7 +11,7 @@ const JOBS_AT_ONCE: usize = 2;
 
 /// The keys of the table.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct DaemonConfig {
     /// The number of jobs that transfer or transform at once.
     jobs_at_once: Option<Spanned<usize>>,

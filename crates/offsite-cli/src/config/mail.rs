@@ -16,7 +16,7 @@ use crate::mail::{Account, CredentialSource, Server, host_name, mailbox};
 
 /// `[mail]`. It has what the other tables leave out.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct MailConfig {
     to: Option<Spanned<Recipients>>,
     from: Option<Spanned<String>>,
@@ -26,7 +26,7 @@ pub(super) struct MailConfig {
 
 /// `after.mail`: the mail after each interval of a job.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct AfterMailConfig {
     when: Option<When>,
     to: Option<Spanned<Recipients>>,
@@ -37,7 +37,7 @@ pub(super) struct AfterMailConfig {
 
 /// `[daemon.digest]`: one mail a day about all jobs.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct DigestConfig {
     at: Spanned<String>,
     time_zone: Option<Spanned<String>>,
@@ -62,7 +62,7 @@ enum CredentialsConfig {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 struct NamedCredentials {
     file: Option<PathBuf>,
     credential: Option<String>,

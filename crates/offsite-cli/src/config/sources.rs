@@ -43,7 +43,7 @@ impl<'de, T: Deserialize<'de>, U: Deserialize<'de>> Visitor<'de> for OneOrSevera
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(crate) struct SourceConfig {
     pub(crate) repository: String,
     #[serde(default)]
@@ -105,7 +105,7 @@ impl SourceConfig {
 
 /// Machines by name, tag or container. In each pattern, `*` stands for any text and `?` for one character.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct SelectConfig {
     #[serde(default)]
     pub(super) machines: Vec<String>,
@@ -145,7 +145,7 @@ impl<'de> Deserialize<'de> for Excluded {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct ObjectsConfig {
     #[serde(default)]
     pub(super) machines: Vec<String>,

@@ -48,7 +48,7 @@ impl WindowConfig {
 
 /// What follows each interval.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct AfterConfig {
     script: Option<Spanned<PathBuf>>,
     time_limit: Option<Spanned<String>>,

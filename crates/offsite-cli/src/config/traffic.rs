@@ -30,7 +30,7 @@ const UNITS: [(&str, u64); 11] = [
 
 /// One of `[[traffic_rules]]`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct TrafficRuleConfig {
     /// The addresses that the data comes from.
     source: Option<Spanned<String>>,
@@ -57,7 +57,7 @@ pub(super) enum BandwidthConfig {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct LimitConfig {
     limit: String,
     when: Option<WindowConfig>,

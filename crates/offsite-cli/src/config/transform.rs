@@ -7,7 +7,7 @@ use offsite::{Budget, Compact, LiveShare, MergeMethod, Transforms};
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct TransformConfig {
     #[serde(default)]
     merge: MergeConfig,
@@ -17,7 +17,7 @@ pub(super) struct TransformConfig {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 struct CompactConfig {
     below_live: Option<f64>,
     every: Option<String>,

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::checksum;
 use super::disk_format::{decode_identity, encode_format};
 use super::error::{FormatError, Result};
 use crate::{BlockSize, Digest, DiskIdentity, DiskMap, DiskNumber, ObjectId, Run, StoredBlock};
@@ -37,7 +36,7 @@ pub(super) struct PageRecord {
     pub(super) first_block: u32,
     pub(super) zero_rows: u32,
     pub(super) stored_rows: u32,
-    pub(super) checksum: u64,
+    pub(super) digest: [u8; 32],
 }
 
 impl DiskRecord {
@@ -128,7 +127,7 @@ fn encode_page(runs: &[Run], files: &BTreeMap<ObjectId, (u32, u64)>, part: &mut 
         first_block: runs.first().map_or(0, Run::first),
         zero_rows: rows(zero_rows)?,
         stored_rows: rows(stored_rows)?,
-        checksum: checksum(&part[start..]),
+        digest: Digest::of(&part[start..]).0,
     })
 }
 
@@ -169,7 +168,7 @@ pub(super) fn decode_page(
     files: &[(ObjectId, u64)],
     runs: &mut Vec<Run>,
 ) -> Result<()> {
-    if checksum(columns) != record.checksum {
+    if Digest::of(columns).0 != record.digest {
         return Err(FormatError::Checksum(WHAT));
     }
     let (zero_rows, stored_rows) = (record.zero_rows as usize, record.stored_rows as usize);
@@ -222,7 +221,7 @@ mod tests {
         let firsts = zeros.iter().flat_map(|(first, _)| first.to_le_bytes());
         let columns: Vec<u8> = firsts.chain(zeros.iter().flat_map(|(_, count)| count.to_le_bytes())).collect();
         let first_block = zeros.first().map_or(0, |(first, _)| *first);
-        let page = PageRecord { first_block, zero_rows, stored_rows: 0, checksum: checksum(&columns) };
+        let page = PageRecord { first_block, zero_rows, stored_rows: 0, digest: Digest::of(&columns).0 };
         let (name, size_bytes) = ("vda".to_owned(), 10 << 20);
         let record = DiskRecord { number: 0, name, format: 0, size_bytes, keeps_blocks, pages: vec![page] };
         decode_disk(&record, &columns, BlockSize::MiB1, &[])

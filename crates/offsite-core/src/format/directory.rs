@@ -10,7 +10,7 @@ use super::index_record::{
 };
 use super::{ENVELOPE_BYTES, Envelope, Kind, codec};
 use crate::{
-    BlockMap, BlockSize, Coverage, DiskIdentity, DiskMap, DiskNumber, FolderId, IndexReference, MachineMap,
+    BlockMap, BlockSize, Coverage, Digest, DiskIdentity, DiskMap, DiskNumber, FolderId, IndexReference, MachineMap,
     MachineName, MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, Timestamp,
 };
 
@@ -55,9 +55,6 @@ impl Directory {
         let files: Vec<_> = record.files.iter().map(|file| (ObjectId::from_stored(file.id), file.length)).collect();
         if !files.is_sorted_by(|left, right| left.0 < right.0) {
             return Err(FormatError::invalid(WHAT, "its files are out of order"));
-        }
-        if record.files.iter().any(|file| !file.wrapped_key.is_empty()) {
-            return Err(FormatError::invalid(WHAT, "a file in clear text has a key"));
         }
         let parts_start = ENVELOPE_BYTES as u64 + envelope.record_bytes;
         let mut end = parts_start;
@@ -111,6 +108,15 @@ impl Directory {
             parts,
             parts_start,
         })
+    }
+
+    /// What the head refers to the index by: its id, its length, and the digest of the directory, which `bytes` begin with.
+    ///
+    /// # Errors
+    /// [`FormatError`] if `bytes` do not begin with a directory.
+    pub fn reference(&self, bytes: &[u8]) -> Result<IndexReference> {
+        let record = Envelope::decode(Kind::Index, bytes)?.record(bytes)?;
+        Ok(IndexReference::new(self.id, self.length(), Digest::of(record)))
     }
 
     /// The backup files that hold the index's own blocks, oldest first.
@@ -263,7 +269,7 @@ mod tests {
     fn claiming(name: &str, zero_rows: u32, stored_rows: u32) -> Vec<u8> {
         let captured = Timestamp::from_unix_secs(0).unwrap();
         let state = MachineState::new(MachineName::new(name).unwrap(), Status::Complete, captured);
-        let page = PageRecord { first_block: 0, zero_rows, stored_rows, checksum: 0 };
+        let page = PageRecord { first_block: 0, zero_rows, stored_rows, digest: [0; 32] };
         let (number, disk_name, format) = (0, "vda".to_owned(), 0);
         let disk = DiskRecord { number, name: disk_name, format, size_bytes: 1, keeps_blocks: 0, pages: vec![page] };
         let machine = MachineRecord {

@@ -9,7 +9,7 @@ use super::index_record::{CopyRecord, IndexReferenceRecord, decode_kind, decode_
 use super::{Kind, WireFormat, decode_record, encode_record};
 use crate::retention::Flags;
 use crate::{
-    BlockSize, Chain, CommitId, FileState, FolderId, Head, Labels, Lease, MachineName, MachineState, ObjectId,
+    BlockSize, Chain, CommitId, Digest, FileState, FolderId, Head, Labels, Lease, MachineName, MachineState, ObjectId,
     RestorePoint, RetiredObject, Retirement, Role, Sequence, Stored, Timestamp,
 };
 
@@ -84,6 +84,7 @@ struct RetirementRecord {
     since: u64,
     what: u8,
     id: u64,
+    list_digest: Option<[u8; 32]>,
     bytes: u64,
 }
 
@@ -105,12 +106,12 @@ impl WireFormat for Head {
             retain_until_unix_secs: file.retain_until.map(Timestamp::unix_secs),
         });
         let retired = self.retired.iter().map(|retirement| {
-            let (what, id) = match retirement.what {
-                RetiredObject::File(id) => (0, id),
-                RetiredObject::Index(id) => (1, id),
-                RetiredObject::Ranges(id) => (2, id),
+            let (what, id, list_digest) = match retirement.what {
+                RetiredObject::File(id) => (0, id, None),
+                RetiredObject::Index(id) => (1, id, None),
+                RetiredObject::Ranges { list, digest } => (2, list, Some(digest.0)),
             };
-            RetirementRecord { since: retirement.since, what, id: id.stored(), bytes: retirement.bytes }
+            RetirementRecord { since: retirement.since, what, id: id.stored(), list_digest, bytes: retirement.bytes }
         });
         let texts = |name: &MachineName, containers: bool| -> Vec<String> {
             let Some(labels) = self.labels.get(name) else { return Vec::new() };
@@ -223,11 +224,14 @@ impl WireFormat for Head {
         };
         let retirement = |retirement: &RetirementRecord| {
             let id = ObjectId::from_stored(retirement.id);
-            let what = match retirement.what {
-                0 => RetiredObject::File(id),
-                1 => RetiredObject::Index(id),
-                2 => RetiredObject::Ranges(id),
-                other => return Err(FormatError::invalid(WHAT, format!("retired object of kind {other}"))),
+            let what = match (retirement.what, retirement.list_digest) {
+                (0, None) => RetiredObject::File(id),
+                (1, None) => RetiredObject::Index(id),
+                (2, Some(digest)) => RetiredObject::Ranges { list: id, digest: Digest(digest) },
+                (0..=2, _) => {
+                    return Err(invalid("a release list has a digest, and nothing else that is retired has one"));
+                }
+                (other, _) => return Err(FormatError::invalid(WHAT, format!("retired object of kind {other}"))),
             };
             if retirement.since > record.number {
                 return Err(invalid("something is retired since a later head"));
@@ -245,7 +249,7 @@ impl WireFormat for Head {
         let is_referred = |retirement: &Retirement| match retirement.what {
             RetiredObject::File(id) => files.contains_key(&id),
             RetiredObject::Index(id) => indexes.contains(&id),
-            RetiredObject::Ranges(_) => false,
+            RetiredObject::Ranges { .. } => false,
         };
         if retired.iter().any(is_referred) {
             return Err(invalid("something is retired and referred to"));

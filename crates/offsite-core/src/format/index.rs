@@ -16,7 +16,7 @@ use super::index_record::{
 };
 use super::{Envelope, Kind, WireFormat, codec};
 use crate::retention::Flags;
-use crate::{BlockMap, Index, IndexReference, ObjectId, RestorePoint, Status, Stored};
+use crate::{BlockMap, Index, ObjectId, RestorePoint, Status, Stored};
 
 impl WireFormat for Index {
     /// The bytes of the index.
@@ -59,9 +59,7 @@ impl WireFormat for Index {
             base: self.base.map(|base| base.0),
             block_bytes: self.block_size.bytes(),
             below: self.below.iter().map(IndexReferenceRecord::of).collect(),
-            files: files
-                .map(|(id, length)| FileRecord { id: id.stored(), length: *length, wrapped_key: Vec::new() })
-                .collect(),
+            files: files.map(|(id, length)| FileRecord { id: id.stored(), length: *length }).collect(),
             machines,
         };
         let record = codec::encode(WHAT, &record)?;
@@ -166,17 +164,13 @@ impl Index {
 /// # Errors
 /// As for [`Directory::decode`].
 pub fn point(index: &Index, bytes: &[u8]) -> Result<RestorePoint> {
-    let envelope = Envelope::decode(Kind::Index, bytes)?;
+    let reference = Directory::decode(bytes)?.reference(bytes)?;
     Ok(RestorePoint {
         sequence: index.sequence,
         time: index.time,
         kind: index.kind,
         machines: index.machines.iter().map(|(state, _)| state.clone()).collect(),
-        index: IndexReference {
-            id: index.id,
-            length: bytes.len() as u64,
-            directory_checksum: envelope.record_checksum,
-        },
+        index: reference,
         below: index.below.clone(),
         stored: Stored::of(&index.map),
         flags: Flags::NONE,

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::columns::DiskRecord;
 use super::error::{FormatError, Result};
 use crate::{
-    FolderId, IndexReference, MachineName, MachineState, ObjectId, Origin, PointKind, Sequence, Status, Timestamp,
-    Transferred,
+    Digest, FolderId, IndexReference, MachineName, MachineState, ObjectId, Origin, PointKind, Sequence, Status,
+    Timestamp, Transferred,
 };
 
 pub(super) const WHAT: &str = "index";
@@ -18,18 +18,18 @@ pub const INDEX_BYTES_MAX: u64 = 16 << 30;
 pub(super) struct IndexReferenceRecord {
     id: u64,
     length: u64,
-    directory_checksum: u64,
+    digest: [u8; 32],
 }
 
 impl IndexReferenceRecord {
     pub(super) fn of(index: &IndexReference) -> Self {
-        let IndexReference { id, length, directory_checksum } = *index;
-        Self { id: id.stored(), length, directory_checksum }
+        let IndexReference { id, length, digest } = *index;
+        Self { id: id.stored(), length, digest: digest.0 }
     }
 
     pub(super) fn reference(&self) -> IndexReference {
-        let Self { id, length, directory_checksum } = *self;
-        IndexReference { id: ObjectId::from_stored(id), length, directory_checksum }
+        let Self { id, length, digest } = *self;
+        IndexReference { id: ObjectId::from_stored(id), length, digest: Digest(digest) }
     }
 }
 
@@ -51,8 +51,6 @@ pub(super) struct DirectoryRecord {
 pub(super) struct FileRecord {
     pub(super) id: u64,
     pub(super) length: u64,
-    /// The file's key, wrapped by the repository's: empty in clear text.
-    pub(super) wrapped_key: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

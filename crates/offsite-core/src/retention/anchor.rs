@@ -201,6 +201,23 @@ impl Anchors {
         }
     }
 
+    /// The bytes that stand for these anchors in the fingerprint of a policy.
+    pub(super) fn canonical(&self) -> Vec<u8> {
+        let (quarter_month, quarter_day) = self.quarter;
+        let last = u8::from(quarter_month == QuarterMonth::Last);
+        let (year_month, year_day) = self.year;
+        let mut bytes = vec![number(self.hour), self.weekday as u8, last, number(year_month)];
+        for day in [self.month_day, quarter_day, year_day] {
+            bytes.extend(match day.0 {
+                Rule::Nth(nth, weekday) => [0, number(nth), weekday as u8],
+                Rule::LastWeekday(weekday) => [1, 0, weekday as u8],
+                Rule::Day(day) => [2, number(day), 0],
+                Rule::LastDay => [3, 0, 0],
+            });
+        }
+        bytes
+    }
+
     /// The first anchor of `tier` after `time`.
     ///
     /// `None` if the calendar ends before it.
@@ -248,6 +265,11 @@ impl Anchors {
         };
         zone.at(date.at(self.hour, 0, 0, 0))
     }
+}
+
+/// A number of a calendar, which is not negative.
+fn number(small: i8) -> u8 {
+    small.unsigned_abs()
 }
 
 /// The epoch's day is a Thursday; its ISO week began so many days before.

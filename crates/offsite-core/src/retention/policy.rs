@@ -332,13 +332,4 @@ impl Policy {
     pub fn with_zone(self, zone: Zone) -> Self {
         Self { zone, ..self }
     }
-
-    /// A number that changes when the policy changes.
-    ///
-    /// A head stores it, so that a run notices a changed policy. Policies that keep different points have different numbers in
-    /// all likelihood. A false alarm only makes a run delete less.
-    #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        crate::format::checksum(format!("{self:?}").as_bytes())
-    }
 }

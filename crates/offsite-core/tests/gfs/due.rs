@@ -5,8 +5,8 @@ use offsite_core::retention::{
     verdicts,
 };
 use offsite_core::{
-    BlockSize, Chain, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence, Status,
-    Timestamp,
+    BlockSize, Chain, Digest, IndexReference, MachineName, MachineState, ObjectId, PointKind, RestorePoint, Sequence,
+    Status, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ pub(crate) fn point(sequence: u64, time: Timestamp, kind: PointKind, flags: Flag
         time,
         kind,
         vec![MachineState::new(name, Status::Complete, time)],
-        IndexReference::new(ObjectId::new(1, 1), 0, 0),
+        IndexReference::new(ObjectId::new(1, 1), 0, Digest([0; 32])),
     )
     .with_flags(flags)
 }

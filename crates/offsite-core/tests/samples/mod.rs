@@ -209,7 +209,7 @@ pub(crate) fn head() -> Head {
     head.retired = vec![
         Retirement::new(8, RetiredObject::File(ObjectId::new(2, 1)), 66_000),
         Retirement::new(9, RetiredObject::Index(ObjectId::new(3, 1)), 0),
-        Retirement::new(9, RetiredObject::Ranges(ObjectId::new(3, 6)), 4096),
+        Retirement::new(9, RetiredObject::Ranges { list: ObjectId::new(3, 6), digest: Digest([7; 32]) }, 4096),
     ];
     head
 }

@@ -29,7 +29,7 @@ pub(crate) async fn remove_orphans(
     let mut known: BTreeSet<ObjectId> = head.files.keys().copied().collect();
     known.extend(head.chain.indexes().map(|index| index.id));
     known.extend(head.retired.iter().map(|retirement| match retirement.what {
-        RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges(id) => id,
+        RetiredObject::File(id) | RetiredObject::Index(id) | RetiredObject::Ranges { list: id, .. } => id,
     }));
     let blocks = repository.list(&layout.backup_files()?).await?;
     // These are removed first, so that no copy of a head refers to objects that are gone. The newest stays.
@@ -83,7 +83,7 @@ pub(crate) async fn make_room(repository: &OpenRepository, layout: &Layout, head
                 delete(repository, &layout.index_second_copy(id)?).await?;
                 delete(repository, &layout.index(id)?).await?;
             }
-            RetiredObject::Ranges(_) => {}
+            RetiredObject::Ranges { .. } => {}
         }
     }
     Ok(())

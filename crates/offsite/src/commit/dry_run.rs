@@ -1,7 +1,7 @@
 //! A folder on which operations are planned one after the other. None of them is carried out.
 
 use offsite_core::plan::{Cost, Files, Retired};
-use offsite_core::{Head, RetiredObject, Retirement};
+use offsite_core::{Digest, Head, RetiredObject, Retirement};
 
 use crate::commit::draft::Draft;
 use crate::commit::plan_context::{Minter, PlanContext};
@@ -80,7 +80,7 @@ impl<'a> DryRun<'a> {
         if !retired.ranges.is_empty() {
             let list = self.minter.mint();
             self.indexes.imagine_list(list, retired.ranges.clone());
-            let what = RetiredObject::Ranges(list);
+            let what = RetiredObject::Ranges { list, digest: Digest::of(&[]) };
             self.head.retired.push(Retirement::new(self.head.number, what, retired.range_bytes()));
         }
     }
@@ -89,7 +89,7 @@ impl<'a> DryRun<'a> {
     pub(crate) fn imagine_released(&mut self) {
         let indexes = &self.indexes;
         self.head.retired.retain(|retirement| match retirement.what {
-            RetiredObject::Ranges(list) => indexes.imagined_list(list).is_none(),
+            RetiredObject::Ranges { list, .. } => indexes.imagined_list(list).is_none(),
             RetiredObject::File(_) | RetiredObject::Index(_) => true,
         });
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use offsite_core::format::records::ReleaseList;
 use offsite_core::format::{Kind, decode_record, encode_record};
 use offsite_core::plan::Retired;
-use offsite_core::{FolderId, ObjectId, RetiredObject, Retirement};
+use offsite_core::{Digest, FolderId, ObjectId, RetiredObject, Retirement};
 use offsite_repository::{ErrorKind, Repository, RepositoryExt};
 
 use crate::claims::pin::lowest_pinned;
@@ -45,8 +45,9 @@ pub(crate) async fn prepare(writer: &mut Writer, retired: &Retired) -> Result<Ve
         };
         let bytes = retired.range_bytes();
         let encoded = encode_record(Kind::ReleaseList, &list).map_err(|error| Error::defect(error.to_string()))?;
+        let what = RetiredObject::Ranges { list: id, digest: Digest::of(&encoded) };
         writer.put(&writer.layout().release_list(id)?, encoded).await?;
-        retirements.push(Retirement::new(since, RetiredObject::Ranges(id), bytes));
+        retirements.push(Retirement::new(since, what, bytes));
     }
     Ok(retirements)
 }
@@ -65,7 +66,7 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
     let held = |retirement: &Retirement| pinned.is_some_and(|pinned| pinned < retirement.since);
     let (holding, mut free): (Vec<_>, Vec<_>) = writer.head().retired.iter().copied().partition(held);
     // Objects come last. If the repository is full, deleting them makes space for the next commit, and punching does not.
-    free.sort_by_key(|retirement| !matches!(retirement.what, RetiredObject::Ranges(_)));
+    free.sort_by_key(|retirement| !matches!(retirement.what, RetiredObject::Ranges { .. }));
     released.held_bytes = holding.iter().map(|retirement| retirement.bytes).sum();
     if free.is_empty() {
         return Ok(released);
@@ -78,8 +79,8 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
                 writer.delete(&writer.layout().index(id)?).await?;
                 writer.delete(&writer.layout().index_second_copy(id)?).await?;
             }
-            RetiredObject::Ranges(id) => {
-                let punched = punch(writer, id).await?;
+            RetiredObject::Ranges { list, digest } => {
+                let punched = punch(writer, (list, digest)).await?;
                 released.ranges += punched.ranges;
                 released.linked_bytes += punched.linked_bytes;
                 // Ranges that were known to be shared when they were listed are not in these bytes.
@@ -92,8 +93,8 @@ pub(crate) async fn release(writer: &mut Writer) -> Result<Released> {
     }
     writer.commit(|head| head.retired = holding).await?;
     for retirement in free {
-        if let RetiredObject::Ranges(id) = retirement.what {
-            writer.delete(&writer.layout().release_list(id)?).await?;
+        if let RetiredObject::Ranges { list, .. } = retirement.what {
+            writer.delete(&writer.layout().release_list(list)?).await?;
         }
     }
     Ok(released)
@@ -120,8 +121,8 @@ pub(crate) async fn release_too_early(writer: &Writer, retirements: &[Retirement
             RetiredObject::Index(id) if is_broken!(ReleaseBeforeCommit) => {
                 writer.delete(&writer.layout().index(id)?).await?;
             }
-            RetiredObject::Ranges(id) if is_broken!(PunchBeforeCommit) => {
-                punch(writer, id).await?;
+            RetiredObject::Ranges { list, digest } if is_broken!(PunchBeforeCommit) => {
+                punch(writer, (list, digest)).await?;
             }
             _ => {}
         }
@@ -129,19 +130,20 @@ pub(crate) async fn release_too_early(writer: &Writer, retirements: &[Retirement
     Ok(())
 }
 
-/// Returns the ranges of a release list by file. Returns none if the list is lost, damaged, or belongs to another folder.
+/// Returns the ranges of a release list by file. Returns none if the list is lost or damaged, or is another one than the head names by
+/// its digest.
 pub(crate) async fn load_list(
     repository: &OpenRepository,
     layout: &Layout,
     folder: FolderId,
-    list: ObjectId,
+    (list, digest): (ObjectId, Digest),
 ) -> Result<Option<BTreeMap<ObjectId, Vec<Range<u64>>>>> {
     let bytes = match repository.backend().get(&layout.release_list(list)?, RELEASE_LIST_BYTES_MAX).await {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(None),
         answer => answer.while_doing(|| format!("reading what is to be released in {}", repository.location()))?,
     };
     let list = match decode_record::<ReleaseList>(Kind::ReleaseList, &bytes) {
-        Ok(list) if list.folder == folder => list,
+        Ok(list) if list.folder == folder && Digest::of(&bytes) == digest => list,
         _ => return Ok(None),
     };
     let files = list.files.iter().map(|(id, ranges)| Some((ObjectId::from_stored(*id), ascending(ranges)?)));
@@ -172,7 +174,7 @@ struct Punched {
 }
 
 /// Punches the ranges of a release list.
-async fn punch(writer: &Writer, list: ObjectId) -> Result<Punched> {
+async fn punch(writer: &Writer, list: (ObjectId, Digest)) -> Result<Punched> {
     let mut punched = Punched::default();
     if writer.repository().backend_reclaim().is_none() {
         return Ok(punched);

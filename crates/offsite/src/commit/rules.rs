@@ -128,7 +128,7 @@ fn referred(head: &Head) -> BTreeSet<ObjectId> {
 fn retired(head: &Head) -> BTreeSet<ObjectId> {
     let object = |retirement: &Retirement| match retirement.what {
         RetiredObject::File(id) | RetiredObject::Index(id) => Some(id),
-        RetiredObject::Ranges(_) => None,
+        RetiredObject::Ranges { .. } => None,
     };
     head.retired.iter().filter_map(object).collect()
 }

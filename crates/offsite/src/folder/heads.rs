@@ -163,7 +163,7 @@ impl Heads {
             let is_there = match retirement.what {
                 RetiredObject::File(id) => blocks.contains_key(&self.layout.backup_file(id)?),
                 RetiredObject::Index(id) => indexes.contains_key(&self.layout.index(id)?),
-                RetiredObject::Ranges(id) => lists.contains_key(&self.layout.release_list(id)?),
+                RetiredObject::Ranges { list, .. } => lists.contains_key(&self.layout.release_list(list)?),
             };
             if !is_there {
                 // It was released, which happens only after the commit. So `head` may need it.

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use offsite_core::format::frame::{Codec, HEADER_BYTES, Header, Identity};
 use offsite_core::format::{FormatError, checksum};
 use offsite_core::{Digest, MachineNumber};
-use sha2::{Digest as _, Sha256};
 
 use super::Wanted;
 
@@ -56,7 +55,7 @@ thread_local! {
 
 /// Returns the digest of a block.
 pub(super) fn digest(plain: &[u8]) -> Digest {
-    Digest(Sha256::digest(plain).into())
+    Digest::of(plain)
 }
 
 /// Whether a block contains only zeros.

@@ -321,7 +321,7 @@ impl Indexes {
         let read = self.repository.backend().get_range(&key, 0..end).await;
         let bytes = self.loaded(read, reference, point)?;
         let directory = Directory::decode(&bytes).map_err(|error| self.damaged(reference, point, Some(error)))?;
-        self.check(&directory, envelope.record_checksum, reference, point)?;
+        self.check(&directory, &bytes, reference, point)?;
         let directory = Arc::new(directory);
         self.directories.insert(reference.id, Arc::clone(&directory));
         Ok(directory)
@@ -353,8 +353,7 @@ impl Indexes {
     fn decode(&self, bytes: &[u8], reference: &IndexReference, point: &RestorePoint) -> Result<(Directory, Index)> {
         let damaged = |error| self.damaged(reference, point, Some(error));
         let directory = Directory::decode(bytes).map_err(damaged)?;
-        let envelope = Envelope::decode(Kind::Index, bytes).map_err(damaged)?;
-        self.check(&directory, envelope.record_checksum, reference, point)?;
+        self.check(&directory, bytes, reference, point)?;
         let index = Index::decode(bytes).map_err(damaged)?;
         Ok((directory, index))
     }
@@ -363,12 +362,11 @@ impl Indexes {
     fn check(
         &self,
         directory: &Directory,
-        checksum: u64,
+        bytes: &[u8],
         reference: &IndexReference,
         point: &RestorePoint,
     ) -> Result<()> {
-        let found = IndexReference::new(directory.id, directory.length(), checksum);
-        if directory.folder == self.folder && found == *reference {
+        if directory.folder == self.folder && directory.reference(bytes).is_ok_and(|found| found == *reference) {
             return Ok(());
         }
         let why = "it is not the one that the head refers to".to_owned();

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
-use offsite_core::format::{Envelope, Kind, WireFormat};
+use offsite_core::format::WireFormat;
+use offsite_core::format::index::Directory;
 use offsite_core::{BlockMap, DiskMap, Index, IndexReference, MachineName, ObjectId, RestorePoint, Sequence};
 use offsite_repository::{ErrorKind, Key, RepositoryExt};
 
@@ -277,10 +278,10 @@ impl Verify {
                 Err(error) if error.kind() == ErrorKind::Corrupt => Fault::OtherLength,
                 answer => {
                     let bytes = answer.while_doing(|| format!("reading {key}"))?;
-                    let checksum = Envelope::decode(Kind::Index, &bytes).map(|envelope| envelope.record_checksum);
+                    let found = Directory::decode(&bytes).and_then(|directory| directory.reference(&bytes));
                     match Index::decode(&bytes) {
                         Err(error) => Fault::unreadable(&error),
-                        Ok(_) if checksum == Ok(reference.directory_checksum) => continue,
+                        Ok(_) if found.is_ok_and(|found| found.digest == reference.digest) => continue,
                         Ok(_) => Fault::OtherIndex,
                     }
                 }

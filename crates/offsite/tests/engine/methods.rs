@@ -70,7 +70,7 @@ async fn assert_exact(memory: &Memory, folder: &str) {
         match retirement.what {
             RetiredObject::File(id) => drop(files.insert(id.to_string())),
             RetiredObject::Index(id) => drop(indexes.insert(id.to_string())),
-            RetiredObject::Ranges(_) => {}
+            RetiredObject::Ranges { .. } => {}
         }
     }
     assert_eq!(named("index"), indexes, "indexes of {folder}");

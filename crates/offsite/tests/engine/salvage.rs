@@ -27,7 +27,7 @@ impl Scene {
         let (_, primary) = memory_repository().await;
         let (target, second) = memory_repository().await;
         let (mut machines, mut truth) = (Machines::new(81), Truth::default());
-        machines.add("web01", &[40 * BLOCK + 777, 3_000]);
+        machines.add("web01", &[80 * BLOCK + 777, 3_000]);
         machines.add("db01", &[2 * BLOCK + 500]);
         for name in NAMES {
             machines.fill_with_noise(name);
@@ -97,9 +97,9 @@ async fn each_index_of_a_chain_without_merges_comes_back() {
     let scene = Scene::new(9, MergeMethod::Auto, |machines, number| {
         write(machines, number);
         match number {
-            2 => machines.resize("web01", 0, 43 * BLOCK + 11),
+            2 => machines.resize("web01", 0, 83 * BLOCK + 11),
             3 => machines.add_disk("db01", BLOCK + 7),
-            5 => machines.resize("web01", 0, 41 * BLOCK + 99),
+            5 => machines.resize("web01", 0, 81 * BLOCK + 99),
             _ => {}
         }
     })
@@ -125,9 +125,9 @@ async fn all_indexes_at_once_come_back_though_disks_change() {
     let scene = Scene::new(9, MergeMethod::Auto, |machines, number| {
         write(machines, number);
         match number {
-            2 => machines.resize("web01", 0, 43 * BLOCK + 11),
+            2 => machines.resize("web01", 0, 83 * BLOCK + 11),
             3 => machines.add_disk("db01", BLOCK + 7),
-            5 => machines.resize("web01", 0, 41 * BLOCK + 99),
+            5 => machines.resize("web01", 0, 81 * BLOCK + 99),
             _ => {}
         }
     })

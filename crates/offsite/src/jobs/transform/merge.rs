@@ -179,7 +179,7 @@ mod tests {
         let state =
             |(name, status): &(&str, Status)| Some(MachineState::new(MachineName::new(name).ok()?, *status, time));
         let kind = if sequence == 1 { PointKind::Full } else { PointKind::Increment };
-        let index = offsite_core::IndexReference::new(ObjectId::new(1, 1), 0, 0);
+        let index = offsite_core::IndexReference::new(ObjectId::new(1, 1), 0, offsite_core::Digest([0; 32]));
         let machines = machines.iter().map(state).collect::<Option<_>>()?;
         Some(RestorePoint::new(Sequence(sequence), time, kind, machines, index))
     }

@@ -186,13 +186,13 @@ async fn held_ranges(context: &mut PlanContext<'_>, file: ObjectId) -> Result<Op
         return Ok(Some(held));
     }
     for retirement in &context.head.retired {
-        if let RetiredObject::Ranges(id) = retirement.what {
+        if let RetiredObject::Ranges { list: id, digest } = retirement.what {
             if let Some(list) = context.indexes.imagined_list(id) {
                 held.extend(list.get(&file).into_iter().flatten().cloned());
                 continue;
             }
             let layout: &Layout = context.indexes.layout();
-            let Some(mut list) = load_list(context.repository, layout, context.head.folder, id).await? else {
+            let Some(mut list) = load_list(context.repository, layout, context.head.folder, (id, digest)).await? else {
                 return Ok(None);
             };
             held.extend(list.remove(&file).unwrap_or_default());

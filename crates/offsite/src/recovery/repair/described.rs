@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offsite_core::format::index::INDEX_BYTES_MAX;
-use offsite_core::format::{Envelope, Kind};
 use offsite_core::{
-    BlockSize, Chain, FolderId, Head, IndexReference, MachineNumber, MachineState, ObjectId, PointKind, RestorePoint,
-    Sequence,
+    BlockSize, Chain, FolderId, Head, MachineNumber, MachineState, ObjectId, PointKind, RestorePoint, Sequence,
 };
 use offsite_repository::{ErrorKind, RepositoryExt};
 
@@ -152,9 +150,10 @@ async fn load(survey: &Survey, id: ObjectId) -> Result<std::result::Result<Descr
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => continue,
             answer => answer.while_doing(|| format!("reading {key}"))?,
         };
-        match (reading::read(&bytes, &key), Envelope::decode(Kind::Index, &bytes)) {
-            (Ok((directory, reading)), Ok(envelope)) if directory.id == id => {
-                let index = IndexReference::new(id, directory.length(), envelope.record_checksum);
+        let read = reading::read(&bytes, &key);
+        let reference = read.as_ref().ok().and_then(|(directory, _)| directory.reference(&bytes).ok());
+        match (read, reference) {
+            (Ok((directory, reading)), Some(index)) if directory.id == id => {
                 let is_better = best.as_ref().is_err() || reading.is_accepted;
                 let machines = directory.machines.iter().map(|(state, _)| state.clone()).collect();
                 let point = RestorePoint::new(directory.sequence, directory.time, directory.kind, machines, index)

@@ -91,7 +91,7 @@ mod tests {
     fn only_the_very_state_of_a_machine_is_known_from_elsewhere() {
         let name = MachineName::new("web01").unwrap();
         let machines = vec![MachineState::new(name.clone(), Status::Complete, time(7))];
-        let index = IndexReference::new(ObjectId::new(1, 1), 9, 9);
+        let index = IndexReference::new(ObjectId::new(1, 1), 9, offsite_core::Digest([9; 32]));
         let point = RestorePoint::new(Sequence(1), time(7), PointKind::Full, machines, index);
         let chain = Chain::new(BlockSize::MiB1, vec![point]).unwrap();
         for (captured, is_rescued) in [(time(7), true), (time(6), false)] {

@@ -1,8 +1,8 @@
 //! Puts lost or damaged indexes back from their second copies, and second copies back from indexes. If both are lost, it makes them
 //! again from the frames where the head proves the result.
 
-use offsite_core::FolderId;
 use offsite_core::format::WireFormat;
+use offsite_core::{Digest, FolderId};
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -145,9 +145,10 @@ async fn load(survey: &Survey, key: &Key, reference: &IndexReference, folder: Fo
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(Found::Nothing),
         answer => answer.while_doing(|| format!("reading {key}"))?,
     };
-    // The head knows the checksum of what an index says of itself and of its pages. So nothing else is taken for the index.
-    let checksum = Envelope::decode(Kind::Index, &bytes).map(|envelope| envelope.record_checksum);
-    if checksum != Ok(reference.directory_checksum) {
+    // The head knows the digest of what an index says of itself and of its pages. So nothing else is taken for the index.
+    let envelope = Envelope::decode(Kind::Index, &bytes);
+    let record = envelope.and_then(|envelope| envelope.record(&bytes));
+    if record.map(Digest::of) != Ok(reference.digest) {
         return Ok(Found::Nothing);
     }
     let read = reading::read(&bytes, key);

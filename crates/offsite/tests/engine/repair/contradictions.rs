@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use offsite::model::{Chain, IndexReference, ObjectId, RestorePoint, RetiredObject, Retirement, Run};
 use offsite::{Basis, LeftOut, MergeMethod, Verify};
 use offsite_core::format::index::Directory;
-use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, WireFormat, checksum};
-use offsite_core::{FolderId, Index};
+use offsite_core::format::{ENVELOPE_BYTES, Envelope, Kind, WireFormat};
+use offsite_core::{Digest, FolderId, Index};
 use offsite_repository::testing::{Memory, MemoryOptions};
 use offsite_repository::{Key, Repository, RepositoryExt};
 
@@ -77,8 +77,8 @@ impl Scene {
     /// The copy, with bytes in place of an index and of its second copy that the head refers to.
     async fn with(&self, index: IndexReference, bytes: Vec<u8>) -> Memory {
         let memory = fork(&self.memory).await;
-        let directory_checksum = Envelope::decode(Kind::Index, &bytes).unwrap().record_checksum;
-        let new = IndexReference::new(index.id, bytes.len() as u64, directory_checksum);
+        let record = Envelope::decode(Kind::Index, &bytes).unwrap().record(&bytes).unwrap();
+        let new = IndexReference::new(index.id, bytes.len() as u64, Digest::of(record));
         replace(&memory, &object(index.id), bytes.clone()).await;
         replace(&memory, &key(&format!("{COPY}/blocks/{}.index", index.id)), bytes).await;
         put_successor(&memory, COPY, |head| {
@@ -104,7 +104,7 @@ fn object(id: ObjectId) -> Key {
     key(&format!("{COPY}/index/{id}"))
 }
 
-/// The index with two rows of a machine out of order, and all checksums right.
+/// The index with two rows of a machine out of order, and all digests right.
 fn out_of_order(bytes: &[u8], name: &str) -> Vec<u8> {
     let directory = Directory::decode(bytes).unwrap();
     let position = directory.machines.iter().position(|(state, _)| state.name.as_str() == name).unwrap();
@@ -118,11 +118,11 @@ fn out_of_order(bytes: &[u8], name: &str) -> Vec<u8> {
     let blocks = start + 8 * zeros;
     let (left, right) = changed[blocks..blocks + 8].split_at_mut(4);
     left.swap_with_slice(right);
-    let (old, new) = (checksum(&bytes[start..end]), checksum(&changed[start..end]));
+    let (old, new) = (Digest::of(&bytes[start..end]).0, Digest::of(&changed[start..end]).0);
     let record_end = changed.len() - (directory.length() as usize - directory.part_range(0).start as usize);
     let record = changed[ENVELOPE_BYTES..record_end].to_vec();
-    let at = record.windows(8).position(|window| window == old.to_le_bytes()).unwrap();
-    changed[ENVELOPE_BYTES + at..ENVELOPE_BYTES + at + 8].copy_from_slice(&new.to_le_bytes());
+    let at = record.windows(old.len()).position(|window| window == old).unwrap();
+    changed[ENVELOPE_BYTES + at..][..new.len()].copy_from_slice(&new);
     let envelope = Envelope::of(Kind::Index, &changed[ENVELOPE_BYTES..record_end]).encode();
     changed[..ENVELOPE_BYTES].copy_from_slice(&envelope);
     assert!(Directory::decode(&changed).is_ok());
@@ -225,7 +225,7 @@ async fn an_index_of_other_content_is_not_taken_for_the_one_that_is_meant() {
     holds(&scene, &memory, &[]).await;
 }
 
-/// The head knows its checksum, and yet it is another folder's: it was put there by hand, as the head was.
+/// The head knows its digest, and yet it is another folder's: it was put there by hand, as the head was.
 #[tokio::test]
 async fn an_index_of_another_folder_is_taken_for_lost() {
     let scene = Scene::new().await;
@@ -243,7 +243,7 @@ async fn an_index_of_another_folder_is_taken_for_lost() {
 
 #[tokio::test]
 async fn without_heads_it_is_named_too() {
-    // An index knows the checksums of those that it stands on: here none stands on it.
+    // An index knows the digests of those that it stands on: here none stands on it.
     let scene = Scene::keeping(9).await;
     let index = scene.largest();
     let memory = scene.with(index, out_of_order(&bytes_of(&scene.memory, &object(index.id)), "web01")).await;

@@ -151,7 +151,7 @@ pub fn stray(memory: &Memory, job: &str) -> Vec<String> {
     known.extend(head.retired.iter().map(|retirement| match retirement.what {
         RetiredObject::File(id) => name("blocks", id),
         RetiredObject::Index(id) => name("index", id),
-        RetiredObject::Ranges(id) => name("release", id),
+        RetiredObject::Ranges { list, .. } => name("release", list),
     }));
     // Each index has a second copy, and the newest head that changed the chain has one.
     let second_copies: Vec<String> = known.iter().filter(|name| name.contains("/index/")).cloned().collect();

@@ -146,7 +146,7 @@ async fn no_room_is_made_of_what_a_reader_holds() {
     let objects = retired.iter().filter_map(|retirement| match retirement.what {
         RetiredObject::File(id) => Some(key(&format!("{COPY}/blocks/{id}"))),
         RetiredObject::Index(id) => Some(key(&format!("{COPY}/index/{id}"))),
-        RetiredObject::Ranges(_) => None,
+        RetiredObject::Ranges { .. } => None,
     });
     let held: Vec<_> = objects.collect();
     assert!(!held.is_empty());

@@ -84,6 +84,7 @@ fn index(map: BlockMap) -> Index {
         sequence: Sequence(1),
         time: time(),
         kind: PointKind::Full,
+        is_back_filled: false,
         base: None,
         block_size: BlockSize::MiB1,
         below: Vec::new(),

@@ -7,16 +7,15 @@ use std::sync::Arc;
 
 use arbitrary::Arbitrary;
 use offsite::{DamagedPart, Error, Import, JobFolder, JobName, OpenRepository, Restore, Verify};
+use offsite_core::Index;
 use offsite_core::format::backup_file::{BackupFileHeader, MachineLabel, region_bytes};
 use offsite_core::format::frame::{Codec, Header, Identity};
-use offsite_core::Index;
 use offsite_core::format::records::{EXPORT_ALIGNMENT_BYTES, ExportEnd, ExportHeader};
 use offsite_core::format::{Kind, checksum, encode_record};
 use offsite_core::plan::{Placement, Placer};
 use offsite_core::{
-    BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, FolderId, ImageFormat, MachineMap, MachineName,
-    MachineNumber, MachineState, ObjectId,
-    PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
+    BlockMap, BlockSize, Digest, DiskIdentity, DiskMap, DiskName, DiskNumber, FolderId, ImageFormat, MachineMap,
+    MachineName, MachineNumber, MachineState, ObjectId, PointKind, Run, Sequence, Status, StoredBlock, Timestamp,
 };
 use offsite_repository::testing::Memory;
 use sha2::Digest as _;
@@ -85,10 +84,7 @@ impl Built {
             let disks = machine.iter().take(3).zip(0..).map(|(disk, disk_number)| {
                 Some((DiskNumber(disk_number), disk.frames(number, disk_number, &mut placer, &mut frames)?))
             });
-            map.insert(
-                name.clone(),
-                MachineMap::new(time(), disks.collect::<Option<BTreeMap<_, _>>>()?),
-            );
+            map.insert(name.clone(), MachineMap::new(time(), disks.collect::<Option<BTreeMap<_, _>>>()?));
             let status = [Status::Complete, Status::Incomplete, Status::Carried][usize::from(self.index_off[2] % 3)];
             states.push((MachineState::new(name, status, time()), MachineNumber(number)));
         }
@@ -106,6 +102,7 @@ impl Built {
             sequence: Sequence(1 + u64::from(self.index_off[0])),
             time: time(),
             kind,
+            is_back_filled: false,
             base,
             block_size: BlockSize::KiB256,
             below: Vec::new(),

@@ -20,12 +20,13 @@ use std::time::Duration;
 pub(crate) use cache::CacheSettings;
 use cache::{CacheConfig, LendingConfig};
 use daemon::DaemonConfig;
-use fault::Fault;
+use fault::{Fault, fault};
 use mail::MailConfig;
 pub(crate) use mail::{DigestSettings, JobMail};
 use offsite::repository::{StreamRange, StreamShare, Streams};
 use offsite::runner::Settings;
-use offsite::{JobName, RetryPolicy, Selection, Traffic, Transforms};
+use offsite::schedule::{Lookup, Schedule};
+use offsite::{History, JobName, RetryPolicy, Selection, Traffic, Transforms};
 use retry::RetryConfig;
 use serde::Deserialize;
 use toml::Spanned;
@@ -214,6 +215,8 @@ pub(crate) struct JobConfig {
     /// When the job looks up what the side of its target has.
     #[serde(default)]
     lending: LendingConfig,
+    /// How much of its sources' past the job brings while it is new.
+    history: Option<Spanned<String>>,
     /// The name that the job had when its chain began. Its folder in the target has that name.
     renamed_from: Option<String>,
 }
@@ -288,6 +291,7 @@ impl Config {
                 .and_then(|()| job.max_age().map(drop))
                 .and_then(|()| job.min_free_bytes().map(drop))
                 .and_then(|()| job.retry().map(drop))
+                .and_then(|()| job.history().map(drop))
                 .map_err(|fault| wrong_at(&format!("job {name:?}: "), fault))?;
             job.selection()
                 .and_then(|_| job.transforms().map(drop))
@@ -571,6 +575,40 @@ impl JobConfig {
     /// Returns how the job waits for a place that cannot be reached.
     pub(crate) fn retry(&self) -> Result<RetryPolicy, Fault> {
         self.retry.as_ref().map_or_else(|| Ok(RetryPolicy::default()), RetryConfig::policy)
+    }
+
+    /// Returns how much of its sources' past the job brings while it is new.
+    pub(crate) fn history(&self) -> Result<History, Fault> {
+        let Some(written) = &self.history else { return Ok(History::Newest) };
+        let history = match written.get_ref().as_str() {
+            "newest" => History::Newest,
+            "all" => History::All,
+            "wanted" => History::Wanted,
+            other => {
+                let why = format!(
+                    "{other:?} is none of \"newest\" (nothing of the past), \"all\" (each restore point of the source) and \
+                     \"wanted\" (those that the retention of this job would still keep)"
+                );
+                return Err(fault("history", written, why));
+            }
+        };
+        match &self.lookup {
+            Some(lookup) if history != History::Newest && self.settings()?.lookup == Lookup::Forward => {
+                let why = format!(
+                    "{:?} takes only restore points of the interval that is open, and history = {:?} brings older ones: leave one of \
+                     them out",
+                    lookup.get_ref(),
+                    written.get_ref()
+                );
+                Err(fault("lookup", lookup, why))
+            }
+            _ => Ok(history),
+        }
+    }
+
+    /// Returns the schedule of the job if slots that it missed are filled.
+    pub(crate) fn back_fill(&self) -> Result<Option<Schedule>, Fault> {
+        if self.retention.back_fills() { self.settings().map(|settings| Some(settings.schedule)) } else { Ok(None) }
     }
 
     /// Returns the name that the job had before. `None` if it has always had its name.

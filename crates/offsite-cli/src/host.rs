@@ -151,6 +151,8 @@ impl Host {
             .min_free_bytes(job.min_free_bytes().map_err(|fault| Failure::WrongUse(fault.why))?)
             .retry(job.retry().map_err(|fault| Failure::WrongUse(fault.why))?)
             .adopt(self.adopts || sources_rotate)
+            .back_fill(job.back_fill().map_err(|fault| Failure::WrongUse(fault.why))?)
+            .history(job.history().map_err(|fault| Failure::WrongUse(fault.why))?)
             .select(job.selection().map_err(Failure::WrongUse)?)
             .transforms(transforms)
             .progress(self.progress.clone());

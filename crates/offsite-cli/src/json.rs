@@ -18,7 +18,10 @@ use offsite::report::{
 };
 use offsite::repository::Key;
 use offsite::retention::Verdict;
-use offsite::{Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, RepairReport, Room, RunPlan, VerifyReport};
+use offsite::{
+    Basis, Damage, DiskSummary, KnownDamage, PlannedOperation, PlannedPast, PlannedSync, RepairReport, Room, RunPlan,
+    VerifyReport,
+};
 use offsite_backends::EjectedMedium;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -76,6 +79,7 @@ pub(crate) fn point(point: &RestorePoint, known: &KnownDamage, verdict: Option<&
         "time": point.time.to_string(),
         "kind": kind(point.kind),
         "flags": point.flags.names().collect::<Vec<_>>(),
+        "is_back_filled": point.is_back_filled,
         "machines": machines,
         "stored_blocks": point.stored.blocks,
         "stored_bytes": point.stored.bytes,
@@ -141,7 +145,7 @@ pub(crate) fn backup(job: &str, report: &BackupReport) -> Value {
 }
 
 pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
-    let sync = plan.sync.as_ref().map(|sync| {
+    let sync = |sync: &PlannedSync| {
         json!({
             "kind": if sync.full { "full" } else { "increment" },
             "machines": sync.machines.iter().map(|machine| machine.name.as_str()).collect::<Vec<_>>(),
@@ -149,10 +153,12 @@ pub(crate) fn plan(job: &str, plan: &RunPlan) -> Value {
             "room": room(&sync.room),
             "savings": savings(&sync.savings, sync.look_up),
         })
-    });
+    };
+    let past = |past: &PlannedPast| json!({ "time": past.time.to_string(), "sync": sync(&past.sync), "operations": operations(&past.operations) });
     json!({
         "job": job,
-        "sync": sync,
+        "history": plan.history.iter().map(past).collect::<Vec<_>>(),
+        "sync": plan.sync.as_ref().map(sync),
         "operations": operations(&plan.operations),
         "machines": plan.machines.iter().map(machine).collect::<Vec<_>>(),
         "missing_machines": plan.absent().map(MachineName::as_str).collect::<Vec<_>>(),

@@ -33,6 +33,14 @@ pub(crate) fn words(operation: &Operation) -> (&'static str, String) {
         Operation::StandIn { tier, damaged, sequence } => {
             ("keep", format!("#{sequence} as the {tier} archive in place of #{damaged}, which has damaged blocks"))
         }
+        Operation::BackFill { sequence, time, tiers, moved } => {
+            let tiers: Vec<&str> = tiers.iter().map(|tier| tier.name()).collect();
+            let moved = match &moved[..] {
+                [] => String::new(),
+                moved => format!(", which {} stood for until now", numbers(moved)),
+            };
+            ("fill", format!("the missed slot ({}) with #{sequence} of {time}{moved}", tiers.join(", ")))
+        }
         Operation::MakeIndependent { sequence, carriage } => {
             ("copy", format!("archive #{sequence} to blocks of its own ({})", carried(*carriage)))
         }
@@ -78,6 +86,13 @@ pub(crate) fn fields(operation: &Operation) -> Value {
             "tier": tier.name(),
             "damaged": damaged.0,
             "sequence": sequence.0,
+        }),
+        Operation::BackFill { sequence, time, tiers, moved } => json!({
+            "operation": "back-fill",
+            "sequence": sequence.0,
+            "time": time.to_string(),
+            "tiers": tiers.iter().map(|tier| tier.name()).collect::<Vec<_>>(),
+            "moved": sequences(moved),
         }),
         Operation::MakeIndependent { sequence, carriage } => json!({
             "operation": "make independent",

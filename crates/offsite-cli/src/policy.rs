@@ -41,6 +41,9 @@ struct GfsConfig {
     method: ArchiveMethod,
     #[serde(default, deserialize_with = "marking")]
     marking: Marking,
+    /// Whether slots that were missed are filled from older points of the source.
+    #[serde(default)]
+    backfill: bool,
     #[serde(default, deserialize_with = "weekday")]
     weekday: Option<Weekday>,
     hour: Option<u32>,
@@ -98,8 +101,20 @@ impl RetentionConfig {
     }
 }
 
+impl RetentionConfig {
+    /// Returns whether slots that were missed are filled from older points of the source.
+    pub(crate) fn back_fills(&self) -> bool {
+        self.gfs.as_ref().is_some_and(|gfs| gfs.backfill)
+    }
+}
+
 impl GfsConfig {
     fn gfs(&self) -> Result<Gfs, String> {
+        if self.backfill && self.method == ArchiveMethod::Active {
+            return Err("backfill = true and method = \"active\" exclude each other: an archive that is read whole from the source is \
+                        a full of the chain, and none can be put into it later. Use another method, or leave backfill out"
+                .to_owned());
+        }
         let gfs =
             Gfs::new(self.weekly, self.monthly, self.quarterly, self.yearly).map_err(|error| error.to_string())?;
         let month_day = self.month_day.unwrap_or_default();
@@ -266,6 +281,8 @@ mod tests {
             ("gfs = { weekly = 1, year_month = \"brumaire\" }", "brumaire"),
             ("gfs = { weekly = 1, method = \"magic\" }", "\"shared\", \"independent\", \"active\""),
             ("gfs = { weekly = 1, daily = 1 }", "daily"),
+            ("gfs = { weekly = 1, method = \"active\", backfill = true }", "leave backfill out"),
+            ("gfs = { weekly = 1, backfill = \"yes\" }", "backfill"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(word), "{text}: {error}");

@@ -146,6 +146,9 @@ pub struct RestorePoint {
     pub stored: Stored,
     /// The tiers of long-term retention that have flagged the point.
     pub flags: Flags,
+    /// `true` for an archive that was made later, from an older point of the source. Its number tells when it was made, and its
+    /// time how old it is.
+    pub is_back_filled: bool,
 }
 
 /// The restore point from which a machine was copied.
@@ -180,7 +183,7 @@ impl RestorePoint {
         index: IndexReference,
     ) -> Self {
         let (below, stored, flags) = (Vec::new(), Stored::default(), Flags::NONE);
-        Self { sequence, time, kind, machines, index, below, stored, flags }
+        Self { sequence, time, kind, machines, index, below, stored, flags, is_back_filled: false }
     }
 
     /// Sets the kind.
@@ -215,6 +218,12 @@ impl RestorePoint {
         Self { flags, ..self }
     }
 
+    /// Sets whether the point is an archive that was made later.
+    #[must_use]
+    pub fn with_back_filled(self, is_back_filled: bool) -> Self {
+        Self { is_back_filled, ..self }
+    }
+
     /// The state of the machine `name`.
     ///
     /// `None` if the point does not have it.
@@ -240,7 +249,8 @@ impl RestorePoint {
 /// - A forward chain with periodic fulls is `(full increment*)*`.
 /// - A reverse-incremental chain is `rollback* full`.
 ///
-/// Archives are fulls that have left the old end of the chain.
+/// Archives are fulls that have left the old end of the chain. Back-filled archives were made later, from older points of the source.
+/// Their numbers are those of their making. So they are ordered by their times, and none of them is ever the newest point.
 ///
 /// A `Chain` is always valid, as its constructors refuse any other shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,6 +273,12 @@ pub enum ChainError {
     /// This archive is not a full.
     #[error("archive {0} is no full")]
     ArchiveNotFull(Sequence),
+    /// This point of the chain claims to be an archive that was made later.
+    #[error("restore point {0} is back-filled and is no archive")]
+    BackFilledInChain(Sequence),
+    /// Two points have this number.
+    #[error("two restore points have the number {0}")]
+    Twice(Sequence),
     /// The numbers do not ascend.
     #[error("restore point {later} follows {earlier}")]
     Order {
@@ -287,7 +303,8 @@ impl Chain {
 
     /// Builds a chain from archives and points, each oldest first.
     ///
-    /// Every archive must be older than every point.
+    /// Every archive must be older than every point, by its number. Back-filled archives may have any number and any place in the
+    /// list: the chain orders them by time.
     ///
     /// # Errors
     /// [`ChainError`] with the number of the point that does not fit.
@@ -312,14 +329,31 @@ impl Chain {
                 _ => {}
             }
         }
+        if let Some(point) = points.iter().find(|point| point.is_back_filled) {
+            return Err(ChainError::BackFilledInChain(point.sequence));
+        }
         let mut last: Option<Sequence> = None;
         for point in archives.iter().chain(&points) {
             if point.machines.is_empty() || !point.machines.is_sorted_by(|left, right| left.name < right.name) {
                 return Err(ChainError::Machines(point.sequence));
             }
+        }
+        let (mut back_filled, mut archives): (Vec<_>, Vec<_>) =
+            archives.into_iter().partition(|archive| archive.is_back_filled);
+        for point in archives.iter().chain(&points) {
             if let Some(earlier) = last.replace(point.sequence).filter(|earlier| *earlier >= point.sequence) {
                 return Err(ChainError::Order { earlier, later: point.sequence });
             }
+        }
+        let mut numbers: std::collections::BTreeSet<Sequence> =
+            archives.iter().chain(&points).map(|point| point.sequence).collect();
+        if let Some(archive) = back_filled.iter().find(|archive| !numbers.insert(archive.sequence)) {
+            return Err(ChainError::Twice(archive.sequence));
+        }
+        back_filled.sort_by_key(|archive| (archive.time, archive.sequence));
+        for archive in back_filled {
+            let at = archives.iter().position(|other| other.time > archive.time).unwrap_or(archives.len());
+            archives.insert(at, archive);
         }
         Ok(Self { block_size, archives, points })
     }
@@ -342,9 +376,26 @@ impl Chain {
         &self.archives
     }
 
-    /// Archives, then the points of the chain; each oldest first.
-    pub fn all(&self) -> impl DoubleEndedIterator<Item = &RestorePoint> + Clone {
-        self.archives.iter().chain(&self.points)
+    /// Archives and the points of the chain, oldest first.
+    ///
+    /// Archives come before points, but for back-filled archives that are newer than a point of the chain: these have the places
+    /// that their times give them. The last is always a point of the chain, if there is one.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &RestorePoint> + ExactSizeIterator + Clone {
+        let mut all: Vec<&RestorePoint> = Vec::with_capacity(self.archives.len() + self.points.len());
+        let of_chain = |archive: &&RestorePoint| !archive.is_back_filled;
+        all.extend(self.archives.iter().filter(of_chain).chain(&self.points));
+        for archive in self.archives.iter().filter(|archive| archive.is_back_filled) {
+            let newest = all.len().saturating_sub(usize::from(!self.points.is_empty()));
+            let at = all.iter().position(|other| other.time > archive.time).unwrap_or(newest);
+            all.insert(at.min(newest), archive);
+        }
+        all.into_iter()
+    }
+
+    /// Returns `true` if the point with this number stands beside the chain.
+    #[must_use]
+    pub fn is_archive(&self, sequence: Sequence) -> bool {
+        self.archives.iter().any(|archive| archive.sequence == sequence)
     }
 
     /// The newest point of the chain.
@@ -360,7 +411,7 @@ impl Chain {
     /// `None` if there is none.
     #[must_use]
     pub fn get(&self, sequence: Sequence) -> Option<&RestorePoint> {
-        self.all().find(|point| point.sequence == sequence)
+        self.archives.iter().chain(&self.points).find(|point| point.sequence == sequence)
     }
 
     /// The point whose state a point of this number and kind changes.

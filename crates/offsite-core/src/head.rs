@@ -148,6 +148,8 @@ pub struct Head {
     pub settled_policy: Option<u64>,
     /// The time at which the last scheduled compaction ended. `None` if there was none.
     pub compacted: Option<Timestamp>,
+    /// `true` while a copy job brings the past of its source, point by point. The next run goes on with it.
+    pub brings_history: bool,
     /// The backup files that the chain refers to.
     pub files: BTreeMap<ObjectId, FileState>,
     /// The restore points.
@@ -187,6 +189,7 @@ impl Head {
             labels: BTreeMap::new(),
             settled_policy: None,
             compacted: None,
+            brings_history: false,
             files: BTreeMap::new(),
             chain,
             retired: Vec::new(),

@@ -21,6 +21,8 @@ pub struct Index {
     pub time: Timestamp,
     /// What the restore point needs besides its own indexes.
     pub kind: PointKind,
+    /// `true` if the restore point is an archive that was made later, from an older point of the source.
+    pub is_back_filled: bool,
     /// The point whose state this one changes.
     ///
     /// For an increment it is the point before it, for a rollback the point after it. A full has none.

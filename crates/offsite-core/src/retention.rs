@@ -5,6 +5,8 @@
 //! - [`judge`]: what does a [`Policy`] say about each point of a chain? [`verdicts`] answers it for points from anywhere.
 //! - [`due`]: which transforms bring the chain to what the verdicts ask for?
 //! - [`forecast`]: when will each point go?
+//! - [`wanted`]: which points of a past would a chain have, had its job run at each of them?
+//! - [`missed`]: which slots of long-term retention did a job miss, and what fills them?
 //! - [`Simulation`]: which points does a policy leave after many runs? It needs only their times.
 //!
 //! All functions are pure: the present is an argument, and the policy names its time zone.
@@ -32,10 +34,12 @@
 //!   ([`Conditions::merges_carry`]), as nothing of the machine is lost then.
 
 mod anchor;
+mod back_fill;
 mod calendar;
 mod due;
 mod fingerprint;
 mod forecast;
+mod history;
 mod judgement;
 mod machines;
 mod marking;
@@ -46,9 +50,11 @@ mod tier;
 mod verdicts;
 
 pub use anchor::{AnchorError, Anchors, MonthDay, QuarterMonth, Weekday};
+pub use back_fill::{BackFill, missed};
 pub use calendar::{Zone, ZoneError};
 pub use due::{Ageing, Due, due};
 pub use forecast::{BlockLife, BlockLives, Departure, Outlook, forecast};
+pub use history::{Wanted, WantedPoint, wanted};
 pub use judgement::judge;
 pub use machines::DeletedMachines;
 pub use marking::{Marks, mark, mark_again, mark_full, stand_in};

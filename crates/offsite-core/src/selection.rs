@@ -45,7 +45,35 @@ pub use decide::decide;
 pub use pattern::Pattern;
 
 use crate::schedule::PointRange;
-use crate::{FolderId, Labels, MachineName, Origin, RepositoryId, Sequence, Status, Timestamp};
+use crate::{FolderId, Labels, MachineName, Origin, RepositoryId, RestorePoint, Sequence, Status, Timestamp};
+
+/// Where a restore point stands among those of its folder, from the oldest.
+///
+/// Numbers tell it, except for back-filled archives: these stand behind a point that is older by its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age {
+    behind: Sequence,
+    nth: u64,
+}
+
+impl Age {
+    /// The age of a point that its number tells.
+    #[must_use]
+    pub const fn of(sequence: Sequence) -> Self {
+        Self { behind: sequence, nth: 0 }
+    }
+
+    /// The ages of `points`, which come oldest first, as [`Chain::all`](crate::Chain::all) tells them.
+    pub fn of_all<'a>(
+        points: impl IntoIterator<Item = &'a RestorePoint>,
+    ) -> impl Iterator<Item = (&'a RestorePoint, Self)> {
+        let mut last = Self { behind: Sequence(0), nth: 0 };
+        points.into_iter().map(move |point| {
+            last = if point.is_back_filled { Self { nth: last.nth + 1, ..last } } else { Self::of(point.sequence) };
+            (point, last)
+        })
+    }
+}
 
 /// One machine in one restore point of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +87,9 @@ pub struct Candidate {
     pub job: Arc<str>,
     /// The number of the point in its folder.
     pub sequence: Sequence,
+    /// Where the point stands among those of its folder, from the oldest: by its number, and for a back-filled archive behind the
+    /// point that its time places it behind.
+    pub age: Age,
     /// The name of the machine.
     pub machine: MachineName,
     /// The time at which the machine was in this state. While the backup still runs, the time at which it began.
@@ -88,6 +119,7 @@ impl Candidate {
             folder: origin.folder,
             job: job.into(),
             sequence: origin.sequence,
+            age: Age::of(origin.sequence),
             machine,
             captured,
             status: Status::Complete,
@@ -100,6 +132,12 @@ impl Candidate {
     #[must_use]
     pub fn with_status(self, status: Status) -> Self {
         Self { status, ..self }
+    }
+
+    /// Sets where the point stands among those of its folder.
+    #[must_use]
+    pub fn with_age(self, age: Age) -> Self {
+        Self { age, ..self }
     }
 
     /// Sets the tags and containers of the machine.
@@ -259,11 +297,9 @@ impl CopiedState {
         });
         let has_come_so_far =
             candidates.iter().any(|other| other.folder == origin.folder && other.sequence >= origin.sequence);
-        if is_renumbered || !has_come_so_far {
-            candidate.captured > self.captured
-        } else {
-            candidate.sequence > origin.sequence
-        }
+        let is_origin = |other: &&Candidate| (other.folder, other.sequence) == (origin.folder, origin.sequence);
+        let age = candidates.iter().find(is_origin).map_or(Age::of(origin.sequence), |other| other.age);
+        if is_renumbered || !has_come_so_far { candidate.captured > self.captured } else { candidate.age > age }
     }
 }
 

@@ -209,6 +209,7 @@ fn a_head_is_read() {
     assert_eq!(machines, expected.collect::<Vec<_>>());
     assert_eq!(record.option(Reader::int), head.settled_policy);
     assert_eq!(record.option(Reader::signed), head.compacted.map(Timestamp::unix_secs));
+    assert_eq!(record.fixed(1), u64::from(head.brings_history));
     let files = record.vec(|reader| (reader.int(), reader.int(), reader.int(), reader.option(Reader::signed)));
     let until = |file: &offsite_core::FileState| file.retain_until.map(Timestamp::unix_secs);
     let expected = head.files.iter().map(|(id, file)| (id.stored(), file.length, file.live_bytes, until(file)));
@@ -458,6 +459,7 @@ fn state_at(sequence: u64) -> BTreeMap<String, Disks> {
     });
     record.option(Reader::int);
     record.option(Reader::signed);
+    record.fixed(1);
     record.vec(|reader| (reader.int(), reader.int(), reader.int(), reader.option(Reader::signed)));
     let archives = record.vec(|reader| Point::read(reader, &names));
     let points = record.vec(|reader| Point::read(reader, &names));

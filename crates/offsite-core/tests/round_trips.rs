@@ -90,6 +90,7 @@ fn index() -> impl Strategy<Value = Index> {
                 sequence: Sequence(sequence.clamp(1, u64::MAX - 1)),
                 time: model::time(secs * 1000),
                 kind,
+                is_back_filled: false,
                 base,
                 block_size: model::BLOCK_SIZE,
                 below: if layered { samples::layered_index().below } else { vec![] },
@@ -206,6 +207,7 @@ fn head() -> impl Strategy<Value = Head> {
                 .collect();
             head.settled_policy = copy.then_some(number);
             head.compacted = copy.then_some(samples::time(-8));
+            head.brings_history = copy;
             head.machines = machines;
             head
         })

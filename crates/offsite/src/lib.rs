@@ -75,7 +75,9 @@ pub use image::{DiskImage, DiskSink, ImageSource};
 pub use ipnet::IpNet;
 pub use job_name::{JobName, JobNameError};
 pub use jobs::backup::{BackupJob, BackupMethod, BackupPlan, FullKind, PlannedBackup};
-pub use jobs::copy::{Checkpoints, CopyJob, Look, PlannedSync, RunPlan, Selection, Source, SyncRequest};
+pub use jobs::copy::{
+    Checkpoints, CopyJob, History, Look, PlannedPast, PlannedSync, RunPlan, Selection, Source, SyncRequest,
+};
 pub use jobs::transform::{Budget, Compact, LiveShare, LiveShareError, PlannedOperation, Transforms};
 pub use jobs::transform_job::{TransformJob, TransformPlan};
 pub use lending::{Lend, Lending, Populate};
@@ -136,8 +138,8 @@ pub mod plan {
     pub use offsite_core::plan::Cost;
 
     pub use crate::{
-        BackupPlan, ExportPlan, ImportPlan, MapPlan, PlannedBackup, PlannedDisk, PlannedOperation, PlannedSync,
-        RestorePlan, RunPlan, TransformPlan,
+        BackupPlan, ExportPlan, ImportPlan, MapPlan, PlannedBackup, PlannedDisk, PlannedOperation, PlannedPast,
+        PlannedSync, RestorePlan, RunPlan, TransformPlan,
     };
 }
 

@@ -190,6 +190,7 @@ fn operations() -> Vec<Operation> {
         Operation::RemoveArchive { sequence },
         Operation::MarkAgain { points: points.clone() },
         Operation::StandIn { tier: Tier::Weekly, damaged: Sequence(2), sequence },
+        Operation::BackFill { sequence, time: time(3), tiers: vec![Tier::Monthly], moved: points.clone() },
         Operation::MakeIndependent { sequence, carriage: Carriage::Cloned },
         Operation::MakeFull { sequence, from: FullFrom::Chain(Carriage::Moved { why: MoveReason::CannotClone }) },
         Operation::MakeFull { sequence, from: FullFrom::Source },
@@ -330,6 +331,7 @@ fn copy_run() -> CopyRun {
         },
         point: Some(Sequence(8)),
         syncs: vec![sync()],
+        history: None,
         transform: Some(TransformReport::default()),
         notes: vec![Note::Stopped],
         doubts: vec![Doubt::NothingSelected],
@@ -406,6 +408,7 @@ fn write_plans(written: &mut Written) {
     let room = Room { needed_bytes: 3, free_bytes: Some(9), min_free_bytes: 1 };
     let planned = PlannedOperation { operation: Operation::RemoveArchive { sequence: Sequence(1) }, cost: cost() };
     let run = RunPlan {
+        history: Vec::new(),
         sync: Some(PlannedSync {
             machines: vec![copied()],
             full: true,
@@ -442,9 +445,11 @@ fn exported() -> ExportedMachine {
 
 fn write_reports(written: &mut Written) {
     let (transform, notes, doubts) = (transform(), Vec::new(), Vec::new());
-    written
-        .both_ways("copy_report", &CopyReport { sync: Some(sync()), machines: machines(), transform, notes, doubts });
-    let outcome = SyncOutcome { sync: None, machines: Vec::new(), notes: Vec::new(), doubts: Vec::new() };
+    written.both_ways(
+        "copy_report",
+        &CopyReport { sync: Some(sync()), history: None, machines: machines(), transform, notes, doubts },
+    );
+    let outcome = SyncOutcome::default();
     written.both_ways("sync_outcome", &outcome);
     written.both_ways("backup_report", &backup());
     written.both_ways("verify_report", &verification());
@@ -508,7 +513,7 @@ fn write_runner(written: &mut Written) {
 
 fn write_events(written: &mut Written) {
     let (backup, verified, transformed) = (backup(), VerifyReport::default(), TransformReport::default());
-    let outcome = SyncOutcome { sync: None, machines: Vec::new(), notes: Vec::new(), doubts: Vec::new() };
+    let outcome = SyncOutcome::default();
     let (ended, why, max_age) = (RunReport::Verify(interval_run(verified.clone())), away(), Duration::from_secs(60));
     let (names, overdue) = ([machine()], [Overdue { machine: machine(), captured: Some(time(0)) }]);
     let machines = [MachineReport { name: machine(), outcome: MachineOutcome::Complete { captured: time(0) } }];

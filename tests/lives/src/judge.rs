@@ -198,6 +198,7 @@ fn deed(operation: &Operation) -> &'static str {
         Operation::RemoveArchive { .. } => "archives removed",
         Operation::MarkAgain { .. } => "archives flagged again",
         Operation::StandIn { .. } => "flags moved to intact points",
+        Operation::BackFill { .. } => "slots filled that were missed",
         Operation::MakeIndependent { carriage: Carriage::Cloned, .. } => "archives made independent by cloning",
         Operation::MakeIndependent { .. } => "archives made independent by moving",
         Operation::MakeFull { from: FullFrom::Source, .. } => "fulls read from the source",

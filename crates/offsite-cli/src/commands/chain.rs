@@ -93,17 +93,19 @@ async fn show(
         },
     };
     if arguments.json {
-        let value = |(position, point): (usize, &RestorePoint)| {
-            let mut value = json::point(point, &known, verdicts.as_ref().and_then(|all| all.get(position)));
-            value["archived"] = (position < folder.chain().archives().len()).into();
-            if let Some(departure) = departures.as_ref().and_then(|all| all.get(position)) {
+        let value = |point: &RestorePoint| {
+            let is_of = |verdict: &&Verdict| verdict.sequence == point.sequence;
+            let mut value = json::point(point, &known, verdicts.as_ref().and_then(|all| all.iter().find(is_of)));
+            value["archived"] = folder.chain().is_archive(point.sequence).into();
+            let departure = departures.as_ref().and_then(|all| all.iter().find(|it| it.sequence == point.sequence));
+            if let Some(departure) = departure {
                 value["becomes_archive"] = departure.archived.map(|time| time.to_string()).into();
                 value["goes"] = departure.goes.map(|time| time.to_string()).into();
                 value["frees_bytes"] = departure.freed_bytes.into();
             }
             value
         };
-        let points: Vec<_> = folder.chain().all().enumerate().map(value).collect();
+        let points: Vec<_> = folder.chain().all().map(value).collect();
         let mut value = json!({
             "job": arguments.job.as_str(),
             "location": repository.location(),
@@ -152,8 +154,7 @@ pub(crate) fn draw(
 ) -> String {
     let chain = folder.chain();
     let largest = chain.all().map(|point| point.stored.bytes).max().unwrap_or(0).max(1);
-    let archived = chain.archives().len();
-    let archives = match archived {
+    let archives = match chain.archives().len() {
         0 => String::new(),
         count => format!(" ({count} of them beside the chain)"),
     };
@@ -165,22 +166,25 @@ pub(crate) fn draw(
         render::count(folder.file_count(), "backup file", "backup files"),
         chain.block_size(),
     );
-    let rows = chain.all().enumerate().map(|(position, point)| {
+    let rows = chain.all().map(|point| {
+        let is_archived = chain.is_archive(point.sequence);
         let filled = (u128::from(point.stored.bytes) * BAR_CHARS).div_ceil(largest.into());
         // A point that had nothing to store must not look like one with a little.
         let bar = match filled {
             0 => "\u{b7}".to_owned(),
-            filled if position < archived => "\u{2592}".repeat(usize::try_from(filled).unwrap_or_default()),
+            filled if is_archived => "\u{2592}".repeat(usize::try_from(filled).unwrap_or_default()),
             filled => "\u{2588}".repeat(usize::try_from(filled).unwrap_or_default()),
         };
-        let next = chain.points().get((position + 1).saturating_sub(archived)).map(|next| next.kind);
+        let mut after = chain.points().iter().skip_while(|other| other.sequence <= point.sequence);
+        let next = after.next().map(|next| next.kind);
         let bar = match point.kind {
             PointKind::Full => bar,
             PointKind::Rollback => format!("\u{250c}\u{2500} {bar}"),
             PointKind::Increment if next != Some(PointKind::Increment) => format!("\u{2514}\u{2500} {bar}"),
             PointKind::Increment => format!("\u{251c}\u{2500} {bar}"),
         };
-        let why = match verdicts.and_then(|verdicts| verdicts.get(position)) {
+        let why = match verdicts.and_then(|verdicts| verdicts.iter().find(|verdict| verdict.sequence == point.sequence))
+        {
             None => String::new(),
             Some(verdict) if verdict.keeps() => {
                 let reasons: Vec<String> = verdict.reasons.iter().map(ToString::to_string).collect();
@@ -188,7 +192,11 @@ pub(crate) fn draw(
             }
             Some(_) => "goes with the next run".to_owned(),
         };
-        let kind = if position < archived { "archive" } else { json::kind(point.kind) };
+        let kind = match is_archived {
+            true if point.is_back_filled => "archive, back-filled",
+            true => "archive",
+            false => json::kind(point.kind),
+        };
         let flags = point.flags.names().map(|name| format!(" {name}")).collect::<String>();
         vec![
             format!("  {bar}"),
@@ -197,7 +205,9 @@ pub(crate) fn draw(
             format!("{kind}{flags}"),
             render::bytes(point.stored.bytes),
             machines(point, known),
-            departures.and_then(|all| all.get(position)).map_or(why, |departure| local.text(&foretold(departure))),
+            departures
+                .and_then(|all| all.iter().find(|it| it.sequence == point.sequence))
+                .map_or(why, |departure| local.text(&foretold(departure))),
         ]
     });
     text.push_str(&render::table(&rows.collect::<Vec<_>>(), &[4]));

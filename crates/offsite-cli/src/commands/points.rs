@@ -94,7 +94,7 @@ async fn list(View { repository, medium }: &View, arguments: &Points, config: &C
                 job.to_string(),
                 format!("#{}", point.sequence),
                 local.time(point.time),
-                json::kind(point.kind).to_owned(),
+                if point.is_back_filled { "back-filled".to_owned() } else { json::kind(point.kind).to_owned() },
                 render::bytes(point.stored.bytes),
                 format!("{}{}", machines.join(", "), unreadable(&known, point.sequence)),
             ]);

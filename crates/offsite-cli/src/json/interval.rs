@@ -51,6 +51,7 @@ pub(crate) fn interval(report: &CopyRun) -> Value {
         "point": report.point.map(|point| point.0),
         "machines": machines.collect::<Vec<_>>(),
         "syncs": report.syncs.iter().map(sync).collect::<Vec<_>>(),
+        "history": report.history.as_ref().map(|history| json!({ "points": history.points.len(), "left": history.left })),
         "transform": report.transform.as_ref().map(transform),
         "transform_failure": failure,
         "failure": report.failure().map(|why| &why.text),

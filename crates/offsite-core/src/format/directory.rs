@@ -27,6 +27,8 @@ pub struct Directory {
     pub time: Timestamp,
     /// What the point needs beside its indexes.
     pub kind: PointKind,
+    /// Whether the point is an archive that was made later, from an older point of the source.
+    pub is_back_filled: bool,
     /// The point whose state this one changes: the one before an increment, the one after a rollback; a full has none.
     pub base: Option<Sequence>,
     /// The size of a block.
@@ -88,7 +90,7 @@ impl Directory {
                 }
             }
         }
-        let (sequence, kind) = (Sequence(record.sequence), decode_kind(record.kind)?);
+        let (sequence, (kind, is_back_filled)) = (Sequence(record.sequence), decode_kind(record.kind)?);
         let base = record.base.map(Sequence);
         check_base(kind, sequence, base)?;
         Ok(Self {
@@ -97,6 +99,7 @@ impl Directory {
             sequence,
             time: decode_time(record.time_unix_secs)?,
             kind,
+            is_back_filled,
             base,
             block_size,
             below: record.below.iter().map(IndexReferenceRecord::reference).collect(),

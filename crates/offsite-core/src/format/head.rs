@@ -35,6 +35,7 @@ pub(super) struct HeadRecord {
     machines: Vec<MachineRecord>,
     settled_policy: Option<u64>,
     compacted_unix_secs: Option<i64>,
+    brings_history: bool,
     files: Vec<FileRecord>,
     archives: Vec<PointRecord>,
     points: Vec<PointRecord>,
@@ -146,6 +147,7 @@ impl WireFormat for Head {
             machines: self.machines.iter().map(machine).collect(),
             settled_policy: self.settled_policy,
             compacted_unix_secs: self.compacted.map(Timestamp::unix_secs),
+            brings_history: self.brings_history,
             files: files.collect(),
             archives: encode(self.chain.archives())?,
             points: encode(self.chain.points())?,
@@ -237,7 +239,11 @@ impl WireFormat for Head {
             Ok(Retirement { since: retirement.since, what, bytes: retirement.bytes })
         };
         let files: BTreeMap<_, _> = record.files.iter().map(file).collect::<Result<_>>()?;
+        let order: Vec<Sequence> = archives.iter().map(|archive| archive.sequence).collect();
         let chain = Chain::with_archives(block_size, archives, points)?;
+        if !chain.archives().iter().map(|archive| archive.sequence).eq(order) {
+            return Err(invalid("its archives are out of order"));
+        }
         let retired: Vec<_> = record.retired.iter().map(retirement).collect::<Result<_>>()?;
         let indexes: BTreeSet<ObjectId> = chain.indexes().map(|index| index.id).collect();
         let is_referred = |retirement: &Retirement| match retirement.what {
@@ -275,6 +281,7 @@ impl WireFormat for Head {
             labels,
             settled_policy: record.settled_policy,
             compacted: record.compacted_unix_secs.map(decode_time).transpose()?,
+            brings_history: record.brings_history,
             files,
             chain,
             retired,
@@ -297,7 +304,7 @@ fn encode_point(point: &RestorePoint, numbers: &BTreeMap<&MachineName, u32>) -> 
     Ok(PointRecord {
         sequence: point.sequence.0,
         time_unix_secs: point.time.unix_secs(),
-        kind: encode_kind(point.kind),
+        kind: encode_kind(point.kind, point.is_back_filled),
         flags: point.flags.stored(),
         machines: point.machines.iter().map(machine).collect::<Result<_>>()?,
         index: IndexReferenceRecord::of(&point.index),
@@ -313,10 +320,12 @@ fn decode_point(point: &PointRecord, names: &[MachineName]) -> Result<RestorePoi
         let name = name.ok_or_else(|| FormatError::invalid(WHAT, "a point has a machine without a name"))?.clone();
         machine.copy.state(WHAT, name, machine.status, machine.captured_unix_secs)
     };
+    let (kind, is_back_filled) = decode_kind(point.kind)?;
     Ok(RestorePoint {
         sequence: Sequence(point.sequence),
         time: decode_time(point.time_unix_secs)?,
-        kind: decode_kind(point.kind)?,
+        kind,
+        is_back_filled,
         flags: Flags::from_stored(point.flags).ok_or_else(|| FormatError::invalid(WHAT, "a flag is not known"))?,
         machines: point.machines.iter().map(machine).collect::<Result<_>>()?,
         index: point.index.reference(),

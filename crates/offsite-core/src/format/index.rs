@@ -55,7 +55,7 @@ impl WireFormat for Index {
             id: self.id.stored(),
             sequence: self.sequence.0,
             time_unix_secs: self.time.unix_secs(),
-            kind: encode_kind(self.kind),
+            kind: encode_kind(self.kind, self.is_back_filled),
             base: self.base.map(|base| base.0),
             block_bytes: self.block_size.bytes(),
             below: self.below.iter().map(IndexReferenceRecord::of).collect(),
@@ -89,9 +89,36 @@ impl WireFormat for Index {
             let target = if state.status == Status::Incomplete { &mut spare } else { &mut map };
             target.insert(state.name.clone(), machine);
         }
-        let Directory { folder, id, sequence, time, kind, base, block_size, below, files, machines, .. } = directory;
+        let Directory {
+            folder,
+            id,
+            sequence,
+            time,
+            kind,
+            is_back_filled,
+            base,
+            block_size,
+            below,
+            files,
+            machines,
+            ..
+        } = directory;
         let files = files.into_iter().collect();
-        let index = Self { folder, id, sequence, time, kind, base, block_size, below, files, machines, map, spare };
+        let index = Self {
+            folder,
+            id,
+            sequence,
+            time,
+            kind,
+            is_back_filled,
+            base,
+            block_size,
+            below,
+            files,
+            machines,
+            map,
+            spare,
+        };
         index.check_machines()?;
         Ok(index)
     }
@@ -147,6 +174,7 @@ pub fn point(index: &Index, bytes: &[u8]) -> Result<RestorePoint> {
         below: index.below.clone(),
         stored: Stored::of(&index.map),
         flags: Flags::NONE,
+        is_back_filled: index.is_back_filled,
     })
 }
 

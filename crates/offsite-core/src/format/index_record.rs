@@ -134,19 +134,25 @@ pub(super) fn check_base(kind: PointKind, sequence: Sequence, base: Option<Seque
     }
 }
 
-pub(super) fn encode_kind(kind: PointKind) -> u8 {
+/// The stored kind of a back-filled archive, which is a full.
+const BACK_FILLED: u8 = 3;
+
+pub(super) fn encode_kind(kind: PointKind, is_back_filled: bool) -> u8 {
     match kind {
+        PointKind::Full if is_back_filled => BACK_FILLED,
         PointKind::Full => 0,
         PointKind::Increment => 1,
         PointKind::Rollback => 2,
     }
 }
 
-pub(super) fn decode_kind(kind: u8) -> Result<PointKind> {
+/// The kind of a point, and whether it is a back-filled archive.
+pub(super) fn decode_kind(kind: u8) -> Result<(PointKind, bool)> {
     match kind {
-        0 => Ok(PointKind::Full),
-        1 => Ok(PointKind::Increment),
-        2 => Ok(PointKind::Rollback),
+        0 => Ok((PointKind::Full, false)),
+        1 => Ok((PointKind::Increment, false)),
+        2 => Ok((PointKind::Rollback, false)),
+        BACK_FILLED => Ok((PointKind::Full, true)),
         other => Err(FormatError::invalid(WHAT, format!("restore point kind {other} is not known"))),
     }
 }

@@ -220,8 +220,10 @@ struct Oracle<'a> {
 impl Oracle<'_> {
     fn add(&mut self, time: Timestamp) {
         let policy = self.outlook.policy;
+        let numbers = self.archives.iter().chain(&self.points).map(|point| point.sequence.0);
+        let next = Sequence(numbers.max().unwrap_or(0).saturating_add(1));
         let Some(last) = self.points.last_mut() else { return };
-        let mut point = RestorePoint { time, sequence: Sequence(last.sequence.0 + 1), ..last.clone() };
+        let mut point = RestorePoint { time, sequence: next, ..last.clone() };
         (point.kind, point.flags) = (PointKind::Increment, super::Flags::NONE);
         for machine in point.machines.iter_mut().filter(|machine| machine.status != Status::Carried) {
             (machine.status, machine.captured) = (Status::Complete, time);

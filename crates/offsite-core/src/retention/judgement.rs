@@ -3,7 +3,9 @@
 use super::policy::Policy;
 use super::reason::Verdict;
 use super::verdicts::{Conditions, Subject, verdicts};
-use crate::{Chain, PointKind, RestorePoint, Timestamp};
+use std::collections::BTreeSet;
+
+use crate::{Chain, PointKind, RestorePoint, Sequence, Timestamp};
 
 /// The verdict of `policy` on each archive and point of `chain`, oldest first.
 ///
@@ -16,17 +18,28 @@ pub fn judge(
     now: Timestamp,
     conditions: &Conditions,
 ) -> Vec<Verdict> {
-    let archived = chain.archives().iter().map(|point| Subject { is_archived: true, ..Subject::from(point) });
-    let own = archived.chain(chain.points().iter().map(Subject::from)).map(|subject| (true, subject));
-    // Of a chain elsewhere, its points count one by one, whatever they stand on there.
-    let others = elsewhere.iter().map(|point| (false, Subject { kind: PointKind::Increment, ..Subject::from(point) }));
-    let mut subjects: Vec<(bool, Subject)> = own.chain(others).collect();
-    if !elsewhere.is_empty() {
-        subjects.sort_by_key(|(_, subject)| (!subject.is_archived, subject.time));
-    }
-    let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects.into_iter().unzip();
+    let subject = |(point, place): (&RestorePoint, Option<bool>)| match place {
+        Some(is_archived) => (true, Subject { is_archived, ..Subject::from(point) }),
+        // Of a chain elsewhere, its points count one by one, whatever they stand on there.
+        None => (false, Subject { kind: PointKind::Increment, ..Subject::from(point) }),
+    };
+    let subjects = by_age(chain, elsewhere).into_iter().map(subject);
+    let (is_own, subjects): (Vec<bool>, Vec<Subject>) = subjects.unzip();
     let verdicts = verdicts(&subjects, policy, now, conditions).into_iter();
     let mut own: Vec<_> = verdicts.zip(is_own).filter_map(|(verdict, is_own)| is_own.then_some(verdict)).collect();
     own.sort_by_key(|verdict| verdict.sequence);
     own
+}
+
+/// The points of a chain and those elsewhere, oldest first. Of those of the chain, whether they are archives.
+///
+/// What is elsewhere counts as newer than the archives, but for back-filled ones, which their times place.
+pub(super) fn by_age<'a>(chain: &'a Chain, elsewhere: &'a [RestorePoint]) -> Vec<(&'a RestorePoint, Option<bool>)> {
+    let archives: BTreeSet<Sequence> = chain.archives().iter().map(|archive| archive.sequence).collect();
+    let own = chain.all().map(|point| (point, Some(archives.contains(&point.sequence))));
+    let mut all: Vec<_> = own.chain(elsewhere.iter().map(|point| (point, None))).collect();
+    if !elsewhere.is_empty() {
+        all.sort_by_key(|(point, place)| (*place != Some(true) || point.is_back_filled, point.time));
+    }
+    all
 }

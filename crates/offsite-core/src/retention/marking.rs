@@ -18,6 +18,14 @@ pub struct Marks {
     pub point: Flags,
 }
 
+impl Marks {
+    /// These flags for the point before the new one, and for the new one.
+    #[must_use]
+    pub const fn new(predecessor: Flags, point: Flags) -> Self {
+        Self { predecessor, point }
+    }
+}
+
 /// The flags that a new point at time `point` causes, after a point at time `predecessor`.
 ///
 /// The first point of a chain has no predecessor, and gets no flag.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::marking::Marker;
 use super::policy::{ArchiveMethod, Days, Expiry, Gfs, Policy, Regular};
 use super::tier::Flags;
-use crate::{PointKind, Timestamp};
+use crate::{Chain, PointKind, RestorePoint, Timestamp};
 
 /// A restore point of a simulated chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct SimulatedPoint {
     pub flags: Flags,
     /// For a policy by days: the time at which the point is old enough to go.
     expires: Timestamp,
+    /// Its number among all points ever added.
+    pub(super) number: u64,
 }
 
 /// An archive full beside a simulated chain.
@@ -29,6 +31,19 @@ pub struct SimulatedArchive {
     pub time: Timestamp,
     /// The tiers that have flagged it.
     pub flags: Flags,
+    /// Its number among all points ever added.
+    pub(super) number: u64,
+}
+
+impl SimulatedArchive {
+    /// The number of an archive that was there before the simulation began.
+    pub(super) const EARLIER: u64 = u64::MAX;
+}
+
+impl From<&SimulatedPoint> for SimulatedArchive {
+    fn from(full: &SimulatedPoint) -> Self {
+        Self { time: full.time, flags: full.flags, number: full.number }
+    }
 }
 
 /// The error for what a simulation cannot follow.
@@ -90,31 +105,71 @@ impl Simulation {
     /// # Errors
     /// [`SimulationError::NotAscending`] if `time` is not after the newest point. The simulation is then unchanged.
     pub fn add(&mut self, time: Timestamp) -> Result<(), SimulationError> {
+        match self.chain.back() {
+            Some(&SimulatedPoint { time: predecessor, .. }) if time <= predecessor => {
+                Err(SimulationError::NotAscending { predecessor, point: time })
+            }
+            _ => {
+                self.arrive(time);
+                Ok(())
+            }
+        }
+    }
+
+    /// [`add`](Self::add) for a point that may have the time of the point before it.
+    pub(super) fn arrive(&mut self, time: Timestamp) {
+        let predecessor = self.chain.back().map(|point| point.time);
+        let (kind, flags) =
+            predecessor.map_or((PointKind::Full, Flags::NONE), |predecessor| self.mark(predecessor, time));
+        self.push(time, kind, flags);
+        self.run(time);
+    }
+
+    /// The chain and the archives as they are now under `policy`.
+    pub(super) fn of(policy: Policy, chain: &Chain) -> Result<Self, SimulationError> {
+        let mut simulation = Self::new(policy)?;
+        for point in chain.points() {
+            simulation.push(point.time, point.kind, point.flags);
+        }
+        let archived = |archive: &RestorePoint| SimulatedArchive {
+            time: archive.time,
+            flags: archive.flags,
+            number: SimulatedArchive::EARLIER,
+        };
+        simulation.archive = chain.archives().iter().map(archived).collect();
+        Ok(simulation)
+    }
+
+    fn push(&mut self, time: Timestamp, kind: PointKind, flags: Flags) {
         let mut expires = time;
         if let Regular::Days(days) = self.policy.regular {
             expires = self.policy.zone.days_later(time, days.days());
         }
-        let (mut kind, mut flags) = (PointKind::Full, Flags::NONE);
-        if let Some(&SimulatedPoint { time: predecessor, expires: before, .. }) = self.chain.back() {
-            if time <= predecessor {
-                return Err(SimulationError::NotAscending { predecessor, point: time });
-            }
-            // Where clocks are set back, a later point can come to its age an hour earlier; a chain goes in order.
-            expires = expires.max(before);
-            (kind, flags) = self.mark(predecessor, time);
-        }
+        // Where clocks are set back, a later point can come to its age an hour earlier; a chain goes in order.
+        expires = self.chain.back().map_or(expires, |before| before.expires.max(expires));
+        let number = self.gone + self.chain.len() as u64;
         if kind == PointKind::Full {
-            self.fulls.push_back(self.gone + self.chain.len() as u64);
+            self.fulls.push_back(number);
         }
-        self.chain.push_back(SimulatedPoint { time, kind, flags, expires });
+        self.chain.push_back(SimulatedPoint { time, kind, flags, expires, number });
+    }
+
+    /// What a run at `now` takes away.
+    pub(super) fn run(&mut self, now: Timestamp) {
         let archived = self.archive.len();
-        self.age(time);
+        self.age(now);
         if let Some(gfs) = self.policy.gfs
             && (self.archive.len() > archived || gfs.method() == ArchiveMethod::Active)
         {
             self.count(&gfs);
         }
-        Ok(())
+    }
+
+    /// The flags of the point with this number, in the chain or beside it.
+    pub(super) fn flags_of(&self, number: u64) -> Flags {
+        let point = self.chain.iter().find(|point| point.number == number).map(|point| point.flags);
+        let archive = || self.archive.iter().find(|archive| archive.number == number).map(|archive| archive.flags);
+        point.or_else(archive).unwrap_or_default()
     }
 
     /// The points of the chain, oldest first.
@@ -155,7 +210,7 @@ impl Simulation {
                 }
                 for member in self.chain.drain(..older) {
                     if !member.flags.is_empty() {
-                        self.archive.push_back(SimulatedArchive { time: member.time, flags: member.flags });
+                        self.archive.push_back(SimulatedArchive::from(&member));
                     }
                 }
                 self.gone += older as u64;
@@ -169,10 +224,8 @@ impl Simulation {
                 return;
             }
             // The full and the oldest increment become the full of the increment's time; a flagged full stays as well.
-            if let Some(SimulatedPoint { time, flags, .. }) =
-                self.chain.pop_front().filter(|full| !full.flags.is_empty())
-            {
-                self.archive.push_back(SimulatedArchive { time, flags });
+            if let Some(full) = self.chain.pop_front().filter(|full| !full.flags.is_empty()) {
+                self.archive.push_back(SimulatedArchive::from(&full));
             }
             if let Some(full) = self.chain.front_mut() {
                 full.kind = PointKind::Full;

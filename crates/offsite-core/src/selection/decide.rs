@@ -72,7 +72,7 @@ impl Own<'_> {
         for place in &self.places {
             let one = &self.candidates[*place];
             let best = of_folders.entry((one.repository, one.folder)).or_insert(*place);
-            let order = one.sequence.cmp(&self.candidates[*best].sequence);
+            let order = one.age.cmp(&self.candidates[*best].age);
             if order == (if takes_first { Ordering::Less } else { Ordering::Greater }) {
                 *best = *place;
             }

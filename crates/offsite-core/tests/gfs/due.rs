@@ -61,10 +61,10 @@ fn carried_out(chain: &Chain, due: &Due) -> Chain {
 }
 
 /// The chain after all that is due at `now`, after which nothing is.
-fn settled(mut chain: Chain, policy: &Policy, now: Timestamp, ageing: Ageing) -> Chain {
+pub(crate) fn settled(mut chain: Chain, policy: &Policy, now: Timestamp, ageing: Ageing) -> Chain {
     let asked = |chain: &Chain| {
-        let mut subjects: Vec<Subject> = chain.all().map(Subject::from).collect();
-        subjects.iter_mut().take(chain.archives().len()).for_each(|subject| subject.is_archived = true);
+        let archived = |point: &RestorePoint| Subject::from(point).with_archived(chain.is_archive(point.sequence));
+        let subjects: Vec<Subject> = chain.all().map(archived).collect();
         due(chain, &verdicts(&subjects, policy, now, &Conditions::default()), ageing)
     };
     for due in asked(&chain) {

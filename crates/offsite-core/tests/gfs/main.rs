@@ -1,10 +1,12 @@
 //! Retention over years: the worked examples, a brute-force model, goldens, calendars, and the rules for all policies.
 
+mod back_fill;
 mod calendar;
 mod due;
 mod examples;
 mod forecast;
 mod goldens;
+mod history;
 mod model;
 mod properties;
 mod rules;

@@ -81,6 +81,7 @@ pub(crate) fn full_index() -> Index {
         sequence: Sequence(38),
         time: time(1_791_000_100),
         kind: PointKind::Full,
+        is_back_filled: false,
         base: None,
         block_size: BlockSize::MiB1,
         below: vec![],
@@ -154,6 +155,7 @@ pub(crate) fn index() -> Index {
         sequence: Sequence(42),
         time: time(1_792_000_200),
         kind: PointKind::Increment,
+        is_back_filled: false,
         base: Some(Sequence(41)),
         block_size: BlockSize::MiB1,
         below: vec![],
@@ -199,6 +201,7 @@ pub(crate) fn head() -> Head {
     head.labels = BTreeMap::from([(name("app"), labels(&["gold", "linux"], &["site a/rack 4"]))]);
     head.settled_policy = Some(0x0123_4567_89ab_cdef);
     head.compacted = Some(time(1_791_000_000));
+    head.brings_history = true;
     head.files = BTreeMap::from([
         (ObjectId::new(1, 1), file(70_000, 24_576, Some(time(1_800_000_000)))),
         (ObjectId::new(1, 2), file(20_480, 12_288, None)),

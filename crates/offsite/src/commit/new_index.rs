@@ -33,6 +33,8 @@ pub(crate) struct PointIndex {
     /// The spare blocks: what arrived of its incomplete machines.
     pub(crate) spare: BlockMap,
     pub(crate) flags: Flags,
+    /// Whether it is an archive that is made later.
+    pub(crate) is_back_filled: bool,
 }
 
 /// The indexes that an index stands on, and how they were chosen.
@@ -114,7 +116,7 @@ pub(crate) fn number_machines<'a>(
 ///
 /// `files` has every file that the index may refer to.
 pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Result<NewIndex> {
-    let PointIndex { id, sequence, time, kind, base, machines, map, stack, spare, flags } = point;
+    let PointIndex { id, sequence, time, kind, base, machines, map, stack, spare, flags, is_back_filled } = point;
     let (_, numbers) = number_machines(&head.machines, machines.iter().map(|machine| &machine.name));
     let mut spare = spare.project(|name| machines.iter().any(|machine| machine.name == *name && !machine.is_whole()));
     for machine in machines.iter().filter(|machine| !machine.is_whole()) {
@@ -133,6 +135,7 @@ pub(crate) fn encode_index(head: &Head, point: PointIndex, files: &Files) -> Res
         sequence,
         time,
         kind,
+        is_back_filled,
         base,
         block_size: head.chain.block_size(),
         below: stack.as_ref().map(|stack| stack.below.clone()).unwrap_or_default(),

@@ -310,6 +310,7 @@ mod tests {
                 stack: None,
                 spare: BlockMap::empty(),
                 flags: Flags::NONE,
+                is_back_filled: false,
             };
             let new = encode_index(&sample.head, index, &sample.head.files).unwrap();
             let mut indexes = sample.indexes();

@@ -343,6 +343,11 @@ impl Writer {
         self.compacted = at.or(self.compacted);
     }
 
+    /// Lets the next commit note whether the past of the source is being brought.
+    pub(crate) fn bring_history(&mut self, brings: bool) {
+        self.head.brings_history = brings;
+    }
+
     /// Lets the next commit note the policy that leaves nothing to do. The last such commit is that of the writer's end.
     pub(crate) fn settle(&mut self, policy: Option<u64>) {
         self.settled_policy = policy.or(self.settled_policy);

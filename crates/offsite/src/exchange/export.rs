@@ -244,6 +244,7 @@ impl Export {
             sequence: newest.sequence,
             time: newest.time,
             kind: PointKind::Full,
+            is_back_filled: false,
             base: None,
             block_size: header.block_size,
             below: Vec::new(),

@@ -184,6 +184,7 @@ impl Import {
             stack: None,
             spare: BlockMap::empty(),
             flags: Flags::NONE,
+            is_back_filled: false,
         };
         check_step(&BlockMap::empty(), &plan.index, &index.map)?;
         let mut indexes = Indexes::new(&self.repository, &layout, writer.head().folder);

@@ -247,6 +247,7 @@ impl MapSeed {
                 stack: None,
                 spare: BlockMap::empty(),
                 flags: point.flags,
+                is_back_filled: point.is_back_filled,
             };
             let index = encode_index(&head, index, &files)?;
             index.open(&mut indexes)?;

@@ -1,10 +1,14 @@
 //! Copy jobs: restore points of one repository into an independent chain in another.
 
+mod back_fill;
 mod borrow;
 mod checkpoints;
 mod dry_run;
 mod guard;
+mod history;
 mod legs;
+mod moment;
+mod moments;
 mod offer;
 mod outages;
 mod precedence;
@@ -20,6 +24,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use offsite_core::retention::Policy;
 use offsite_core::retry::RetryPolicy;
+use offsite_core::schedule::Schedule;
 use offsite_core::selection::Choice;
 use offsite_core::{BlockMap, BlockSize, FolderId, Head, RestorePoint, Role, Timestamp};
 
@@ -34,7 +39,8 @@ use crate::teller::Control;
 use crate::{DEFAULT_LEASE, Error, Gate, JobName, Lending, OpenGate, OpenRepository, Progress, Result, Silent};
 
 pub use checkpoints::Checkpoints;
-pub use dry_run::{PlannedSync, RunPlan};
+pub use dry_run::{PlannedPast, PlannedSync, RunPlan};
+pub use history::History;
 pub use request::SyncRequest;
 pub use selection::Selection;
 pub use source::Source;
@@ -75,6 +81,9 @@ pub struct CopyJob {
     transforms: Transforms,
     known_origins: BTreeSet<FolderId>,
     adopts: bool,
+    history: History,
+    /// The schedule of the job, if slots that it missed are filled.
+    fills_slots_of: Option<Schedule>,
     lease_duration: Duration,
     checkpoints: Checkpoints,
     retry: RetryPolicy,
@@ -130,6 +139,8 @@ impl CopyJob {
             transforms: Transforms::keeping(Policy::default()),
             known_origins: BTreeSet::new(),
             adopts: false,
+            history: History::default(),
+            fills_slots_of: None,
             lease_duration: DEFAULT_LEASE,
             checkpoints: Checkpoints::default(),
             retry: RetryPolicy::never(),
@@ -237,6 +248,26 @@ impl CopyJob {
         self
     }
 
+    /// Sets how much of its sources' past the job brings while it is new (default: none).
+    ///
+    /// Each restore point of the past becomes one of the copy, oldest first, with the transforms between. They stand outside the
+    /// rule of one point per machine and interval. A run that is cut off leaves the rest to the next one.
+    #[must_use]
+    pub fn history(mut self, history: History) -> Self {
+        self.history = history;
+        self
+    }
+
+    /// Fills slots of long-term retention that the job missed, from older points that the sources still have (default: no).
+    ///
+    /// `schedule` is that of the job: in an interval with a restore point, nothing was missed. Each missed slot becomes an archive
+    /// beside the chain. It has no effect for archives that are read whole from the source, or that go by date.
+    #[must_use]
+    pub fn back_fill(mut self, schedule: impl Into<Option<Schedule>>) -> Self {
+        self.fills_slots_of = schedule.into();
+        self
+    }
+
     /// Sets job folders that are sources as well, and are away now: those on drives that are used in turn.
     #[must_use]
     pub fn known_origins(mut self, folders: impl IntoIterator<Item = FolderId>) -> Self {
@@ -320,12 +351,14 @@ impl CopyJob {
     ) -> Result<CopyReport> {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
         let now = request.now;
-        let synced = self.sync_with(writer, &mut indexes, sources, request, &mut Vec::new(), outages).await?;
+        let synced = self.past_and_present(writer, &mut indexes, sources, request, &mut Vec::new(), outages).await?;
         let added = synced.added();
         let folders: Vec<&JobFolder> = sources.folders().collect();
         let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
-        let SyncOutcome { sync, machines, notes, doubts } = synced;
-        Ok(CopyReport { sync, machines, transform, notes, doubts })
+        let SyncOutcome { sync, history, filled, machines, notes, doubts } = synced;
+        let mut transform = transform;
+        transform.operations.splice(0..0, filled);
+        Ok(CopyReport { sync, history, machines, transform, notes, doubts })
     }
 
     /// Looks what a sync would do now with each selected machine.
@@ -358,17 +391,18 @@ impl CopyJob {
             Err(Error::UnknownJob { .. }) => None,
             folder => Some(folder?),
         };
-        let had = match &target {
-            None => BTreeMap::new(),
-            Some(folder) => {
-                let latest = latest_state(folder.head(), &mut folder.indexes()).await?;
-                selection::copied(folder.head(), &latest)
-            }
+        let latest = match &target {
+            None => BlockMap::empty(),
+            Some(folder) => latest_state(folder.head(), &mut folder.indexes()).await?,
         };
+        let had = target.as_ref().map(|folder| selection::copied(folder.head(), &latest)).unwrap_or_default();
         if let Some(error) = selection::no_points(sources) {
             return Err(error);
         }
-        let asked = self.selection_input(request);
+        let known = target.as_ref().map(|folder| (folder.head(), &latest));
+        let past = self.past(sources, known, request.now)?.unwrap_or_default();
+        let request = if past.is_empty() { request.clone() } else { Self::of_any_age(request) };
+        let asked = self.selection_input(&request);
         let choices: Vec<_> = asked.decide(sources, &had, &had).into_iter().map(|(choice, _)| choice).collect();
         let doubts = asked.doubts(sources, target.as_ref().map(JobFolder::head), choices.iter());
         Ok(Look { choices, notes, doubts })
@@ -407,8 +441,32 @@ impl CopyJob {
     ) -> Result<SyncOutcome> {
         let mut writer = self.patient_writer(sources.block_size(), request.now, outages).await?;
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
-        let result = self.sync_with(&mut writer, &mut indexes, sources, request, left_out, outages).await;
+        let result = self.past_and_present(&mut writer, &mut indexes, sources, request, left_out, outages).await;
         outages.close(writer, result).await
+    }
+
+    /// Brings what waits of the past, and then copies what is new.
+    async fn past_and_present(
+        &self,
+        writer: &mut Writer,
+        indexes: &mut Indexes,
+        sources: &Sources,
+        request: &SyncRequest,
+        left_out: &mut Vec<MachineReport>,
+        outages: &Outages<'_>,
+    ) -> Result<SyncOutcome> {
+        let mut outcome = match self.bring_past(writer, indexes, sources, request, outages).await? {
+            None => self.sync_with(writer, indexes, sources, request, left_out, outages).await?,
+            Some(brought) if brought.cut_off.is_some() => return Ok(brought.outcome(None)),
+            Some(brought) => {
+                let request = Self::of_any_age(request);
+                brought.outcome(Some(self.sync_with(writer, indexes, sources, &request, left_out, outages).await?))
+            }
+        };
+        let filled = self.back_fill_slots(writer, indexes, sources, request).await?;
+        outcome.filled = filled.operations;
+        outcome.notes.extend(filled.notes);
+        Ok(outcome)
     }
 
     /// The second phase of a run: merges what retention no longer keeps, and gives space back.

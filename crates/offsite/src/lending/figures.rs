@@ -66,6 +66,7 @@ async fn look_ups_in_one_long_index() {
         kind: sample.point.kind,
         base: None,
         block_size: BlockSize::KiB256,
+        is_back_filled: false,
         below: Vec::new(),
         files: BTreeMap::from([(at.file, 1 << 50)]),
         machines: sample.point.machines.iter().cloned().zip((0..).map(MachineNumber)).collect(),

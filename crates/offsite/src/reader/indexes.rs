@@ -503,6 +503,7 @@ mod tests {
             sequence: sample.point.sequence,
             time: sample.point.time,
             kind: sample.point.kind,
+            is_back_filled: false,
             base: None,
             block_size: BlockSize::KiB256,
             below: Vec::new(),

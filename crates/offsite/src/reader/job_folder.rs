@@ -329,7 +329,8 @@ impl JobFolder {
     }
 
     fn incomplete(&self, machine: &MachineName, point: &RestorePoint) -> Error {
-        let mut older = self.head.chain.all().rev().filter(|other| other.sequence < point.sequence);
+        let all = self.head.chain.all().rev();
+        let mut older = all.skip_while(|other| other.sequence != point.sequence).skip(1);
         let whole = older.find(|other| has_whole(other, machine)).map(|older| (older.sequence, older.time));
         let at = ErrorPlace::of(self.repository.located());
         Error::Incomplete { machine: machine.to_string(), sequence: point.sequence, whole, at }

@@ -6,7 +6,7 @@ use offsite_core::plan::{Amount, Savings};
 use offsite_core::{MachineName, Sequence, Timestamp, Transferred};
 
 use crate::JobName;
-use crate::report::{Doubt, LookUp, Note, Reason, Tally, TransformReport};
+use crate::report::{Doubt, LookUp, Note, OperationReport, Reason, Released, Tally, TransformReport};
 
 /// A machine that a sync has copied completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,12 +80,16 @@ impl MachineOutcome {
 }
 
 /// The result of a sync, with or without a new restore point.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SyncOutcome {
     /// The report of the new restore point. `None` if nothing was new, or if nothing arrived.
     pub sync: Option<SyncReport>,
+    /// What the sync brought of the sources' past before that. `None` if it brought nothing of it.
+    pub history: Option<HistoryReport>,
+    /// The archives that fill slots which the job missed ([`Operation::BackFill`](crate::report::Operation::BackFill)).
+    pub filled: Vec<OperationReport>,
     /// The outcome of each machine that the job selects.
     pub machines: Vec<MachineReport>,
     /// Further remarks, for example about sources that could not be read.
@@ -101,6 +105,7 @@ impl SyncOutcome {
     /// [`CopyJob::transform`](crate::CopyJob::transform) takes it.
     #[must_use]
     pub fn added(&self) -> u32 {
+        // The transforms have followed on each point of the past already.
         u32::from(self.sync.as_ref().is_some_and(|sync| !sync.joined))
     }
 }
@@ -132,6 +137,34 @@ pub struct SyncReport {
     pub cached: Amount,
 }
 
+/// What a sync brought of the sources' past.
+///
+/// These points stand outside the rule of one point per machine and interval.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct HistoryReport {
+    /// The restore points that it made, oldest first. One that was cut off is among them.
+    pub points: Vec<SyncReport>,
+    /// The number of points of the past that wait for the next run.
+    pub left: u64,
+    /// The transforms between these points.
+    pub operations: Vec<OperationReport>,
+    /// The space that came back between these points.
+    pub released: Released,
+}
+
+impl HistoryReport {
+    /// Adds what a later sync of the same interval brought.
+    pub(crate) fn add(&mut self, later: Self) {
+        let Self { points, left, operations, released } = later;
+        self.points.extend(points);
+        self.left = left;
+        self.operations.extend(operations);
+        self.released.add(released);
+    }
+}
+
 /// The report of a copy job's run: one sync, then the transforms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -139,6 +172,8 @@ pub struct SyncReport {
 pub struct CopyReport {
     /// The report of the new restore point. `None` if nothing was new, or if nothing arrived.
     pub sync: Option<SyncReport>,
+    /// What the run brought of the sources' past before that. `None` if it brought nothing of it.
+    pub history: Option<HistoryReport>,
     /// The outcome of each machine that the job selects.
     pub machines: Vec<MachineReport>,
     /// What the transforms did afterwards.

@@ -33,7 +33,7 @@ mod verify;
 
 pub use backup::{BackupReport, MachineBackup, MachineFailure};
 pub(crate) use copy::absent;
-pub use copy::{CopyReport, MachineCopy, MachineOutcome, MachineReport, SyncOutcome, SyncReport};
+pub use copy::{CopyReport, HistoryReport, MachineCopy, MachineOutcome, MachineReport, SyncOutcome, SyncReport};
 pub use damage::{Damage, DamageKind, DamagedHead, Fault, KnownDamage, Touched};
 pub use doubt::{Doubt, PatternKind, PatternPlace};
 pub use exchange::{ExportReport, ExportedMachine, ImportReport, MapReport};

@@ -144,6 +144,25 @@ pub enum Note {
         /// The time at which the machine was in the new state.
         captured: Timestamp,
     },
+    /// A restore point of the sources' past could not be read, and is left out. The points after it are brought.
+    HistoryPointLost {
+        /// The time of the restore point.
+        time: Timestamp,
+        /// Why it could not be read.
+        why: ErrorSummary,
+    },
+    /// The sources' past is not brought while the clock is in doubt, as retention lets go of nothing on the way.
+    HistoryWaits {
+        /// The reading of the clock.
+        clock: ClockReading,
+    },
+    /// A slot of long-term retention that the job missed could not be filled.
+    SlotNotFilled {
+        /// The time of the restore point that would fill it.
+        time: Timestamp,
+        /// Why it could not be taken.
+        why: ErrorSummary,
+    },
     /// The retention policy has changed. This run deleted one generation. The next runs delete the rest.
     PolicyChanged,
     /// Nothing was deleted, as the clock is in doubt.
@@ -354,6 +373,19 @@ impl fmt::Display for Note {
                  {captured}",
                 disk.0
             ),
+            Self::HistoryPointLost { time, why } => {
+                write!(
+                    formatter,
+                    "the restore point of {time} could not be read, and the past is brought without it: {why}"
+                )
+            }
+            Self::SlotNotFilled { time, why } => write!(
+                formatter,
+                "a slot of long-term retention that was missed could not be filled with the restore point of {time}: {why}"
+            ),
+            Self::HistoryWaits { clock } => {
+                write!(formatter, "the past of the sources waits until the clock is no longer in doubt: {clock}")
+            }
             Self::PolicyChanged => {
                 formatter.write_str("the policy changed: this run lets go of one generation, the next ones of the rest")
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use offsite_core::retention::Tier;
-use offsite_core::{MachineName, Sequence};
+use offsite_core::{MachineName, Sequence, Timestamp};
 
 /// One operation of a transform phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,17 @@ pub enum Operation {
         damaged: Sequence,
         /// The number of the intact point.
         sequence: Sequence,
+    },
+    /// A slot of long-term retention that the job missed gets its archive, from an older point of a source.
+    BackFill {
+        /// The number of the archive.
+        sequence: Sequence,
+        /// The time that the archive stands for.
+        time: Timestamp,
+        /// The tiers whose slots it fills.
+        tiers: Vec<Tier>,
+        /// The points that stood for these slots instead, and no longer do.
+        moved: Vec<Sequence>,
     },
     /// An archive gets its own blocks, so that it shares no stored byte with any other point.
     MakeIndependent {

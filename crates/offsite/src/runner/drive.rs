@@ -36,7 +36,7 @@ use super::report::{RunEnd, RunReport};
 use super::setup::{PAUSE, Setup, Stop};
 use super::status::Wait;
 use crate::CopyJob;
-use crate::report::{Doubt, Note, SyncReport, TransformReport};
+use crate::report::{Doubt, HistoryReport, Note, OperationReport, SyncReport, TransformReport};
 
 struct Drive {
     setup: Setup,
@@ -73,6 +73,10 @@ struct Drive {
     /// The target at the last look.
     target: Option<Target>,
     syncs: Vec<SyncReport>,
+    /// What the syncs have brought of the past.
+    history: Option<HistoryReport>,
+    /// The slots that the syncs have filled.
+    filled: Vec<OperationReport>,
     /// The newest point of the interval, whichever run made it.
     point: Option<Sequence>,
     transform: Option<TransformReport>,
@@ -178,6 +182,8 @@ impl Drive {
             is_closing: false,
             target: None,
             syncs: Vec::new(),
+            history: None,
+            filled: Vec::new(),
             point: None,
             transform: None,
             notes: Vec::new(),

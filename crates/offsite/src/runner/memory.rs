@@ -126,6 +126,10 @@ impl Target {
                 }
             }
         }
+        // While the past is being brought, no machine has come to the present.
+        if self.folder.as_ref().is_some_and(|folder| folder.head().brings_history) {
+            arrived.copied.clear();
+        }
         arrived
     }
 }

@@ -1,8 +1,9 @@
 //! Describes the result of a run.
 
-use offsite::report::{MachineOutcome, Reason, SyncReport};
+use offsite::plan::Cost;
+use offsite::report::{HistoryReport, MachineOutcome, Reason, SyncReport};
 use offsite::runner::{CopyRun, Incident};
-use offsite::{MachineName, RunPlan};
+use offsite::{MachineName, PlannedPast, RunPlan};
 
 use super::savings;
 use crate::commands::{planned, planned_line, transform_lines};
@@ -18,6 +19,7 @@ pub(super) fn summary(report: &CopyRun) -> String {
     if text.is_empty() {
         text = format!("{}: {what}\n", report.job);
     }
+    text.extend(report.history.as_ref().map(|history| format!("  {}\n", brought(history))));
     for line in report.transform.iter().flat_map(transform_lines) {
         text.push_str(&format!("  {line}\n"));
     }
@@ -49,6 +51,17 @@ pub(super) fn failures(report: &CopyRun) -> Vec<&str> {
     failures
 }
 
+/// Says what was brought of the past.
+fn brought(history: &HistoryReport) -> String {
+    let points = render::count(history.points.len(), "restore point", "restore points");
+    let left = match history.left {
+        0 => "all that was to be brought is there".to_owned(),
+        1 => "1 more waits for the next run".to_owned(),
+        left => format!("{left} more wait for the next run"),
+    };
+    format!("history   {points} of the source's past, beside the one of the interval; {left}")
+}
+
 /// Describes a restore point that was made.
 fn copied(job: &str, sync: &SyncReport) -> String {
     let kind = if sync.full { "full" } else { "increment" };
@@ -77,7 +90,9 @@ fn copied(job: &str, sync: &SyncReport) -> String {
 
 /// Says what would be done.
 pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
+    let past = past_summary(name, &plan.history);
     let mut text = match &plan.sync {
+        None if !plan.history.is_empty() => String::new(),
         None => format!("{name}: nothing new in the source\n"),
         Some(sync) => {
             let kind = if sync.full { "full" } else { "increment" };
@@ -91,11 +106,52 @@ pub(super) fn plan_summary(name: &str, plan: &RunPlan) -> String {
             copy + &savings::line(&sync.savings, sync.look_up, None) + &planned::room(&sync.room, "copy")
         }
     };
+    text.insert_str(0, &past);
     for planned in &plan.operations {
         text.push_str(&format!("  {}\n", planned_line(planned)));
     }
     text.push_str(&machine_lines(plan.machines.iter().map(|machine| (&machine.name, &machine.outcome))));
     text + &warnings(&words::notes(&plan.notes, &plan.doubts))
+}
+
+/// Says what would be brought of the past, and what all of it costs.
+fn past_summary(name: &str, history: &[PlannedPast]) -> String {
+    if history.is_empty() {
+        return String::new();
+    }
+    let points = render::count(history.len(), "restore point", "restore points");
+    let mut text = format!("{name}: would first bring {points} of the source's past, oldest first\n");
+    for past in history {
+        let kind = if past.sync.full { "full" } else { "increment" };
+        let machines: Vec<&str> = past.sync.machines.iter().map(|machine| machine.name.as_str()).collect();
+        let (machines, cost) = (machines.join(", "), planned::cost(&past.sync.cost));
+        text.push_str(&format!("  past      {} ({kind}): {machines}: {cost}\n", past.time));
+        for planned in &past.operations {
+            text.push_str(&format!("    {}\n", planned_line(planned)));
+        }
+    }
+    text.push_str(&format!("  all       {}\n", planned::cost(&cost_of_all(history))));
+    text.push_str(
+        "  (if the source gets new restore points or loses old ones before the run, the run brings others)\n",
+    );
+    text
+}
+
+/// The cost of all that is to be brought, with the most space that it takes on the way.
+fn cost_of_all(history: &[PlannedPast]) -> Cost {
+    let (mut all, mut kept) = (Cost::default(), 0_u64);
+    for past in history {
+        let Cost { blocks, bytes_read, bytes_written, read_requests, .. } = past.sync.cost;
+        all.blocks += blocks;
+        all.bytes_read += bytes_read;
+        all.bytes_written += bytes_written;
+        all.read_requests += read_requests;
+        for cost in std::iter::once(&past.sync.cost).chain(past.operations.iter().map(|planned| &planned.cost)) {
+            all.peak_extra_bytes = all.peak_extra_bytes.max(kept + cost.peak_extra_bytes);
+            kept = (kept + cost.bytes_written).saturating_sub(cost.bytes_released);
+        }
+    }
+    all
 }
 
 /// Describes the machines that are not as they should be, or would not be, one per line.

@@ -51,6 +51,7 @@ impl Place<'_> {
             stack: None,
             spare: BlockMap::empty(),
             flags: Flags::NONE,
+            is_back_filled: false,
         };
         match making {
             Making::Increment => return Ok(Points { point, rollback: None }),
@@ -91,6 +92,7 @@ impl Place<'_> {
             stack: None,
             spare: BlockMap::empty(),
             flags: full.flags,
+            is_back_filled: false,
         })
     }
 

@@ -188,8 +188,7 @@ struct Traces<'a> {
 
 impl<'a> Traces<'a> {
     fn of(folder: &'a JobFolder) -> Self {
-        let mut points: Vec<&RestorePoint> = folder.chain().all().collect();
-        points.sort_unstable_by_key(|point| point.sequence);
+        let points: Vec<&RestorePoint> = folder.chain().all().collect();
         let mut made: BTreeMap<&MachineName, Vec<usize>> = BTreeMap::new();
         let mut captured: BTreeMap<&MachineName, Timestamp> = BTreeMap::new();
         for (place, point) in points.iter().enumerate() {

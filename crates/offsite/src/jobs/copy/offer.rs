@@ -124,8 +124,13 @@ impl CopyJob {
         let base = self.joined(head, request, &choice);
         let newest = head.chain.latest().map(|point| point.time);
         // A point holds the newest states of all machines, so it is not older than the point before it.
-        let time = choice.time.max(newest).unwrap_or(request.now);
-        let marks = if base.is_some() { Marks::default() } else { self.marks(head, time) };
+        let past = request.moment.as_ref();
+        let time = past.map(|moment| moment.time).or(choice.time).max(newest).unwrap_or(request.now);
+        let marks = match past.and_then(|moment| moment.marks) {
+            _ if base.is_some() => Marks::default(),
+            Some(marks) => marks,
+            None => self.marks(head, time),
+        };
         let is_first = head.chain.latest().is_none();
         let is_active = !is_first && marks.point != Flags::NONE && self.reads_whole();
         let nothing = BlockMap::empty();
@@ -369,6 +374,7 @@ impl NewPoint {
             stack,
             spare,
             flags: self.flags,
+            is_back_filled: false,
         };
         Ok(Settled { point, spare_before: self.spare.clone(), plan, transferred, kept })
     }

@@ -7,6 +7,7 @@ use offsite_core::schedule::PointRange;
 use offsite_core::selection::Take;
 use offsite_core::{MachineName, Sequence, Timestamp};
 
+use super::moment::Moment;
 use crate::{Gate, OpenGate};
 
 /// What a look or a sync is to take.
@@ -28,6 +29,8 @@ pub struct SyncRequest {
     pub joins: Option<Sequence>,
     /// The gate that block data passes.
     pub gate: Arc<dyn Gate>,
+    /// The moment of the sources' past to copy. `None` means the present.
+    pub(crate) moment: Option<Moment>,
 }
 
 impl SyncRequest {
@@ -43,6 +46,7 @@ impl SyncRequest {
             machines: None,
             joins: None,
             gate: Arc::new(OpenGate),
+            moment: None,
         }
     }
 

@@ -104,11 +104,11 @@ pub(super) struct Choice {
 /// A state that is taken.
 pub(super) struct Taken {
     /// The folder that has it, by its position among the open ones.
-    folder: usize,
+    pub(super) folder: usize,
     /// The point in it.
-    sequence: Sequence,
+    pub(super) sequence: Sequence,
     /// The folder and the point as they are stored.
-    origin: Origin,
+    pub(super) origin: Origin,
     /// `true` if it is newer than what the chain has of the machine.
     is_new: bool,
 }
@@ -127,6 +127,26 @@ pub(super) struct SelectionInput<'a> {
 }
 
 impl SelectionInput<'_> {
+    /// What the job selects, in the terms of the decisions.
+    pub(super) fn rules(&self) -> SelectionRules {
+        SelectionRules::new(self.sources.iter().map(Source::scope).collect())
+            .with_include(self.selection.include.clone())
+            .with_exclude(self.selection.exclude.clone())
+    }
+
+    /// What the chain has of each machine, with what is known of where it came from.
+    pub(super) fn judged(
+        &self,
+        open: &Sources,
+        copied: &BTreeMap<MachineName, CopiedState>,
+    ) -> BTreeMap<MachineName, CopiedState> {
+        // What cannot be looked at now may be the folder that a copy came from.
+        let is_gone = |state: &CopiedState| open.are_whole() && self.left_origin(open, state).is_some();
+        let judge =
+            |(name, state): (&MachineName, &CopiedState)| (name.clone(), state.with_origin_gone(is_gone(state)));
+        copied.iter().map(judge).collect()
+    }
+
     /// Decides about each selected machine, and finds the state to take.
     ///
     /// A machine in `had` that is not in `copied` is taken even if it has not changed since.
@@ -136,17 +156,10 @@ impl SelectionInput<'_> {
         had: &BTreeMap<MachineName, CopiedState>,
         copied: &BTreeMap<MachineName, CopiedState>,
     ) -> Vec<(Chosen, Option<Taken>)> {
-        let selection = SelectionRules::new(self.sources.iter().map(Source::scope).collect())
-            .with_include(self.selection.include.clone())
-            .with_exclude(self.selection.exclude.clone());
-        let (candidates, places) = open.candidates();
+        let selection = self.rules();
+        let (candidates, places) = open.candidates(self.request.moment.as_ref());
         let SyncRequest { range, take, .. } = *self.request;
-        // What cannot be looked at now may be the folder that a copy came from.
-        let is_gone = |state: &CopiedState| open.are_whole() && self.left_origin(open, state).is_some();
-        let judge =
-            |(name, state): (&MachineName, &CopiedState)| (name.clone(), state.with_origin_gone(is_gone(state)));
-        let had: BTreeMap<MachineName, CopiedState> = had.iter().map(judge).collect();
-        let copied = copied.iter().map(judge).collect();
+        let (had, copied) = (self.judged(open, had), self.judged(open, copied));
         let request = Request::new(self.target.id(), &copied, range).with_take(take);
         let place = |choice: &Chosen| match choice.decision {
             Decision::Take { candidate } => candidates.get(candidate).zip(places.get(candidate)),
@@ -304,7 +317,7 @@ impl SelectionInput<'_> {
     }
 
     /// The same, if the job takes no machines over.
-    fn other_origin(&self, open: &Sources, had: &CopiedState) -> Option<FolderId> {
+    pub(super) fn other_origin(&self, open: &Sources, had: &CopiedState) -> Option<FolderId> {
         self.left_origin(open, had).filter(|_| !self.adopts)
     }
 

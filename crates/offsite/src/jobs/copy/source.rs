@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use offsite_core::selection::{self, Candidate, Pattern};
-use offsite_core::{BlockSize, Head, Labels, MachineName, MachineState, Origin, Sequence, Status, Timestamp};
+use offsite_core::selection::{self, Age, Candidate, Pattern};
+use offsite_core::{
+    BlockSize, Head, Labels, MachineName, MachineState, Origin, RestorePoint, Sequence, Status, Timestamp,
+};
 
 use super::CopyJob;
+use super::moment::Moment;
 use crate::claims::pin::Pin;
 use crate::error::Within;
 use crate::mover::FrameSource;
@@ -238,39 +241,44 @@ impl Sources {
     /// Each state of each machine that the folders have, and where it is; those that are being made are there, too.
     ///
     /// A state that is merely carried along is there once, with the newest of the points that carry it, if the point that made it is gone.
-    pub(super) fn candidates(&self) -> (Vec<Candidate>, Vec<Place>) {
+    ///
+    /// With a `moment`, they are as the folders were then.
+    pub(super) fn candidates(&self, moment: Option<&Moment>) -> (Vec<Candidate>, Vec<Place>) {
         let labels = self.labels();
         let (mut candidates, mut places) = (Vec::new(), Vec::new());
         for (number, open) in self.folders.iter().enumerate() {
             let folder = &open.folder;
-            let candidate = |machine: &MachineName, sequence, captured, status, is_locked| {
+            let candidate = |machine: &MachineName, (sequence, age), captured, status, is_locked| {
                 let origin = Origin::new(folder.id(), sequence);
                 Candidate::new(folder.repository().id(), origin, folder.job().as_str(), machine.clone(), captured)
                     .with_status(status)
+                    .with_age(age)
                     .with_labels(labels.get(machine).cloned().unwrap_or_default())
                     .with_lock(is_locked)
             };
             let mut made: BTreeSet<(&MachineName, Timestamp)> = BTreeSet::new();
-            let mut carried: BTreeMap<(&MachineName, Timestamp), Sequence> = BTreeMap::new();
-            for point in folder.chain().all() {
+            let mut carried: BTreeMap<(&MachineName, Timestamp), (Sequence, Age)> = BTreeMap::new();
+            let was_there = |(_, age): &(&RestorePoint, Age)| moment.is_none_or(|moment| moment.has(number, *age));
+            for (point, age) in Age::of_all(folder.chain().all()).filter(was_there) {
                 for MachineState { name, captured, status, .. } in &point.machines {
                     if *status == Status::Carried {
-                        carried.insert((name, *captured), point.sequence);
+                        carried.insert((name, *captured), (point.sequence, age));
                         continue;
                     }
                     made.extend((*status == Status::Complete).then_some((name, *captured)));
-                    candidates.push(candidate(name, point.sequence, *captured, *status, false));
+                    candidates.push(candidate(name, (point.sequence, age), *captured, *status, false));
                     places.push(Place { folder: number, sequence: point.sequence });
                 }
             }
-            for ((machine, captured), sequence) in carried.into_iter().filter(|(state, _)| !made.contains(state)) {
-                candidates.push(candidate(machine, sequence, captured, Status::Carried, false));
+            for ((machine, captured), (sequence, age)) in carried.into_iter().filter(|(state, _)| !made.contains(state))
+            {
+                candidates.push(candidate(machine, (sequence, age), captured, Status::Carried, false));
                 places.push(Place { folder: number, sequence });
             }
-            for machine in open.locked.iter().flat_map(|_| present(folder.head())) {
+            for machine in open.locked.iter().filter(|_| moment.is_none()).flat_map(|_| present(folder.head())) {
                 let began = open.locked.unwrap_or(folder.head().clock);
                 let sequence = folder.head().next_sequence;
-                candidates.push(candidate(machine, sequence, began, Status::Complete, true));
+                candidates.push(candidate(machine, (sequence, Age::of(sequence)), began, Status::Complete, true));
                 places.push(Place { folder: number, sequence });
             }
         }

@@ -72,7 +72,8 @@ impl CopyJob {
         left_out.clone_from(&others);
         let notes =
             sources.notes().chain(self.notes.iter().cloned()).chain(notes).chain(lenders.notes.drain(..)).collect();
-        let mut outcome = SyncOutcome { sync: None, machines: others, notes, doubts };
+        let mut outcome =
+            SyncOutcome { sync: None, history: None, filled: Vec::new(), machines: others, notes, doubts };
         let Some(stored) = stored else {
             writer.select(&selected);
             return match failure {

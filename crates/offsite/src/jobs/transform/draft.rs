@@ -154,6 +154,7 @@ fn task(operation: &Operation) -> Task {
         Operation::Merge { .. } => Task::Merge,
         Operation::MakeIndependent { .. } => Task::MakeIndependent,
         Operation::MakeFull { .. } => Task::MakeFull,
+        Operation::BackFill { .. } => Task::Copy,
         Operation::Compact { .. } => Task::Compact,
         _ => Task::Transform,
     }

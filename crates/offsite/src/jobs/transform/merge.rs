@@ -88,6 +88,7 @@ pub(super) async fn draft(
         stack: Some(stack),
         spare,
         flags: last.flags,
+        is_back_filled: false,
     };
     let new_full = context.index(new_full, &files)?;
     let mut archives = chain.archives().to_vec();

@@ -48,11 +48,21 @@ pub(crate) async fn plan(
     now: Timestamp,
     added: u32,
 ) -> Result<Vec<PlannedOperation>> {
+    if !settings.clock().judge(dry_run.head.clock, now).may_prune() {
+        return Ok(Vec::new());
+    }
+    plan_at(dry_run, settings, now, added).await
+}
+
+/// Plans what retention asks for at `now`, whatever the clock says.
+pub(crate) async fn plan_at(
+    dry_run: &mut DryRun<'_>,
+    settings: &Transforms,
+    now: Timestamp,
+    added: u32,
+) -> Result<Vec<PlannedOperation>> {
     let mut planned = Vec::new();
     let head = &mut dry_run.head;
-    if !settings.clock().judge(head.clock, now).may_prune() {
-        return Ok(planned);
-    }
     head.sealed_epoch = sealed_when_taken(head);
     // The run itself will have the next epoch.
     let mut agenda = Agenda::new(settings, now, added, head, head.epoch.saturating_add(1));

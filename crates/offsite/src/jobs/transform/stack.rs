@@ -83,9 +83,10 @@ async fn write(
     // What arrived of machines that were cut off is of use to the next copy while the point is the newest.
     let is_newest = context.head.chain.latest().is_some_and(|latest| latest.sequence == point.sequence);
     let spare = if is_newest { context.indexes.live_spare(context.head).await? } else { BlockMap::empty() };
-    let RestorePoint { sequence, time, flags, .. } = *point;
+    let RestorePoint { sequence, time, flags, is_back_filled, .. } = *point;
     let machines = point.machines.clone();
     let base = context.head.chain.base_of(sequence, kind);
-    let index = PointIndex { id: context.mint(), sequence, time, kind, base, machines, map, stack, spare, flags };
+    let id = context.mint();
+    let index = PointIndex { id, sequence, time, kind, base, machines, map, stack, spare, flags, is_back_filled };
     context.index(index, files)
 }

@@ -63,7 +63,8 @@ impl All {
     pub(super) fn newest(&self, is_eligible: impl Fn(&RestorePoint) -> bool) -> Vec<RestorePoint> {
         let points = || self.indexes.values().map(|described| &described.point).filter(|point| is_eligible(point));
         let mut newest: BTreeMap<Sequence, &RestorePoint> = points().map(|point| (point.sequence, point)).collect();
-        if let Some((sequence, last)) = newest.last_key_value().filter(|(_, last)| last.kind == PointKind::Rollback) {
+        let last = newest.iter().rfind(|(_, point)| !point.is_back_filled);
+        if let Some((sequence, last)) = last.filter(|(_, last)| last.kind == PointKind::Rollback) {
             // The rollback is of a commit that was never made: the full after it does not exist.
             let before = points().filter(|point| point.sequence == *sequence && point.kind != PointKind::Rollback);
             let last = before.last().unwrap_or(*last);
@@ -116,6 +117,8 @@ pub(super) fn stands_on(
 pub(super) fn arranged(block_size: BlockSize, points: Vec<RestorePoint>) -> Result<(Chain, BTreeSet<Sequence>)> {
     let mut baseless = BTreeSet::new();
     let mut chain: Vec<RestorePoint> = Vec::new();
+    // What was made later stands beside the chain, whatever its number.
+    let (back_filled, points): (Vec<_>, Vec<_>) = points.into_iter().partition(|point| point.is_back_filled);
     let mut stand_alone = |point: &mut RestorePoint| {
         point.kind = PointKind::Full;
         baseless.insert(point.sequence);
@@ -133,6 +136,7 @@ pub(super) fn arranged(block_size: BlockSize, points: Vec<RestorePoint>) -> Resu
     let is_alone = |pair: &[RestorePoint]| pair.iter().all(|point| point.kind == PointKind::Full);
     let archives = chain.windows(2).take_while(|pair| is_alone(pair)).count();
     let points = chain.split_off(archives);
+    chain.extend(back_filled.into_iter().filter(|point| !point.machines.is_empty()));
     let chain = Chain::with_archives(block_size, chain, points).map_err(|error| Error::defect(error.to_string()))?;
     Ok((chain, baseless))
 }
@@ -153,7 +157,8 @@ async fn load(survey: &Survey, id: ObjectId) -> Result<std::result::Result<Descr
                 let is_better = best.as_ref().is_err() || reading.is_accepted;
                 let machines = directory.machines.iter().map(|(state, _)| state.clone()).collect();
                 let point = RestorePoint::new(directory.sequence, directory.time, directory.kind, machines, index)
-                    .with_below(directory.below);
+                    .with_below(directory.below)
+                    .with_back_filled(directory.is_back_filled);
                 let (folder, block_size, machines) = (directory.folder, directory.block_size, directory.machines);
                 let is_whole = reading.is_accepted;
                 if is_better {

@@ -191,6 +191,7 @@ impl Keeper<'_> {
             stack: None,
             spare: BlockMap::empty(),
             flags: point.flags,
+            is_back_filled: point.is_back_filled,
         };
         let index = encode_index(self.head, index, self.files)?;
         let described = index.point.clone();

@@ -57,8 +57,9 @@ impl Neighbours {
         sequences: &BTreeMap<ObjectId, Sequence>,
         is_there: impl Fn(&&RestorePoint) -> bool,
     ) -> Result<Self> {
-        let predecessor = head.chain.all().rev().find(|other| other.sequence < point.sequence);
-        let next = head.chain.all().find(|other| other.sequence > point.sequence).filter(&is_there);
+        let is_other = |other: &&RestorePoint| other.sequence != point.sequence;
+        let predecessor = head.chain.all().rev().skip_while(is_other).nth(1);
+        let next = head.chain.all().skip_while(is_other).nth(1).filter(&is_there);
         let next = match next {
             Some(next) => Some(indexes.step(next).await?),
             None => None,
@@ -239,7 +240,8 @@ impl Guess<'_> {
     }
 
     fn index(&self, map: BlockMap) -> PointIndex {
-        let RestorePoint { index, sequence, time, kind, machines, below, stored, flags, .. } = self.point.clone();
+        let RestorePoint { index, sequence, time, kind, machines, below, stored, flags, is_back_filled, .. } =
+            self.point.clone();
         let stack = Stack { below, lower: Vec::new(), step: BlockMap::empty(), stored };
         PointIndex {
             id: index.id,
@@ -252,6 +254,7 @@ impl Guess<'_> {
             stack: Some(stack),
             spare: BlockMap::empty(),
             flags,
+            is_back_filled,
         }
     }
 }

@@ -82,7 +82,8 @@ pub(super) async fn settle(
     if chain.points().is_empty() {
         // A chain that can go on has a newest point.
         let mut archives = chain.archives().to_vec();
-        let points = archives.pop().into_iter().collect();
+        let newest = archives.iter().rposition(|archive| !archive.is_back_filled);
+        let points = newest.map(|newest| archives.remove(newest)).into_iter().collect();
         chain = Chain::with_archives(chain.block_size(), archives, points).map_err(defect)?;
     }
     let is_in_a_state = |flaw: &Flaw| has(&states, &flaw.block);

@@ -46,10 +46,16 @@ impl Drive {
     pub(super) fn done(&mut self, done: Done) {
         match done {
             Done::Synced(synced) => self.synced(synced),
-            Done::Transformed(Ok(report)) => {
+            Done::Transformed(Ok(mut report)) => {
                 self.is_failing = false;
                 self.memory.added = 0;
                 self.remember();
+                report.operations.splice(0..0, std::mem::take(&mut self.filled));
+                if let Some(history) = &mut self.history {
+                    report.operations.splice(0..0, std::mem::take(&mut history.operations));
+                    let later = std::mem::replace(&mut report.released, std::mem::take(&mut history.released));
+                    report.released.add(later);
+                }
                 self.tell(RunnerEvent::Transformed(&report));
                 self.transform = Some(report);
                 self.events.push_back(Event::TransformDone);
@@ -83,6 +89,8 @@ impl Drive {
                 self.remember();
                 (self.transform, self.point) = (None, None);
                 self.syncs.clear();
+                self.history = None;
+                self.filled.clear();
                 self.notes.clear();
                 self.doubts.clear();
                 self.known = Known::default();

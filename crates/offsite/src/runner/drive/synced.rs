@@ -108,7 +108,12 @@ impl Drive {
         }
         self.note(outcome.notes);
         self.doubts = outcome.doubts;
-        self.point = outcome.sync.as_ref().map(|sync| sync.sequence).or(self.point);
+        self.filled.extend(outcome.filled);
+        if let Some(history) = outcome.history {
+            self.syncs.extend(history.points.iter().cloned());
+            self.history.get_or_insert_default().add(history);
+        }
         self.syncs.extend(outcome.sync);
+        self.point = self.syncs.last().map(|sync| sync.sequence).or(self.point);
     }
 }

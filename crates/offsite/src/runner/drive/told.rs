@@ -68,6 +68,7 @@ impl Drive {
             result,
             point: self.point,
             syncs: self.syncs.clone(),
+            history: self.history.clone(),
             transform: self.transform.clone(),
             notes: self.notes.clone(),
             doubts: self.doubts.clone(),

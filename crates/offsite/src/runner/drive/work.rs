@@ -91,11 +91,7 @@ pub(super) async fn sync(open: Arc<dyn OpenJob<CopyJob>>, order: SyncOrder) -> S
     let gate = order.gate.clone();
     if !gate.enter().await {
         // Stopped before it had begun.
-        return Synced {
-            result: Ok(SyncOutcome { sync: None, machines: Vec::new(), notes: Vec::new(), doubts: Vec::new() }),
-            arrived: None,
-            left_out: Vec::new(),
-        };
+        return Synced { result: Ok(SyncOutcome::default()), arrived: None, left_out: Vec::new() };
     }
     let synced = match open.open().await {
         Err(failure) => Synced::failed(failure.into()),
@@ -111,7 +107,7 @@ async fn sync_opened(open: &dyn OpenJob<CopyJob>, job: &CopyJob, order: SyncOrde
         Ok(target) => target.arrived(&interval).point,
         Err(error) => return Synced::failed(Failure::of(open, &error)),
     };
-    let request = SyncRequest { now: clock.now(), range, take, machines: Some(machines), joins, gate };
+    let request = SyncRequest::at(clock.now()).range(range).take(take).machines(machines).joins(joins).gate(gate);
     let mut left_out = Vec::new();
     match job.sync_telling(&request, &mut left_out).await {
         Ok(outcome) => Synced { result: Ok(outcome), arrived: None, left_out: Vec::new() },

@@ -7,7 +7,7 @@ use offsite_core::{MachineName, Sequence, Timestamp};
 
 use super::RunStatus;
 use crate::JobName;
-use crate::report::{Doubt, ErrorSummary, MachineOutcome, Note, SyncReport, TransformReport};
+use crate::report::{Doubt, ErrorSummary, HistoryReport, MachineOutcome, Note, SyncReport, TransformReport};
 use crate::runner::outcome::{Incident, RunResult};
 
 /// The report of an interval of a copy job.
@@ -26,6 +26,9 @@ pub struct CopyRun {
     pub point: Option<Sequence>,
     /// The syncs of the interval, in order. After a restart, only those since then.
     pub syncs: Vec<SyncReport>,
+    /// What the syncs brought of the sources' past. Its points are among `syncs`, and its operations among those of `transform`.
+    /// `None` if they brought nothing of it.
+    pub history: Option<HistoryReport>,
     /// The report of the transforms. `None` if they failed, or were done before a restart.
     pub transform: Option<TransformReport>,
     /// Further remarks: sources that could not be read, post-job activities that failed.

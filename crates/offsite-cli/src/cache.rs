@@ -9,12 +9,19 @@ use offsite::{BlockCache, BlockCacheError};
 use offsite_backends::{Local, LocalOptions};
 use tokio::sync::Mutex;
 
-use crate::config::CacheSettings;
 use crate::error_text::chain_of;
 use crate::status::Failure;
 
 /// The file whose lock says that a process uses the cache.
 const LOCK: &str = "lock";
+
+/// The block cache of the repository `repository`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CacheSettings {
+    pub(crate) repository: String,
+    pub(crate) path: PathBuf,
+    pub(crate) size_bytes: u64,
+}
 
 /// The block caches of a process. Its jobs share them, and no other process uses them meanwhile.
 #[derive(Debug, Clone, Default)]

@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use cache::CacheSettings;
 use cache::{CacheConfig, LendingConfig};
 use daemon::DaemonConfig;
 use fault::{Fault, fault};

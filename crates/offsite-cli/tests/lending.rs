@@ -104,7 +104,11 @@ fn a_copy_from_a_bucket_takes_what_the_targets_side_has() {
     offsite.ok(["init", "second"]);
     let lock = File::options().write(true).open(offsite.path("cache/lock")).unwrap();
     lock.lock().unwrap();
-    run(3, &["run", JOB, "--now", "2026-11-03T22:30:00Z"]).says(&["cache.path: another process uses"]);
+    let without = run(3, &["run", JOB, "--now", "2026-11-03T22:30:00Z"]).out;
+    assert!(
+        without.contains("goes without its cache: repository second: cache.path: another process uses"),
+        "{without}"
+    );
     run(1, &["cache", "populate", "second"]).says(&["cache.path: another process uses", "stop it"]);
     drop(lock);
     // The cache is deleted, and filled from the repository that is near.

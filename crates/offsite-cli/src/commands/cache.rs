@@ -6,7 +6,8 @@ use offsite::Populate;
 use offsite::report::{Amount, PopulateReport};
 
 use crate::args::{Cache as Arguments, CacheCommand};
-use crate::config::{CacheSettings, Config};
+use crate::cache::CacheSettings;
+use crate::config::Config;
 use crate::json::events;
 use crate::progress::Lines;
 use crate::signals::Stop;

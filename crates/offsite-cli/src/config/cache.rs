@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::bounds::bytes;
 use super::{Config, JobConfig, path};
+use crate::cache::CacheSettings;
 
 /// The block cache of a repository.
 #[derive(Debug, Deserialize)]
@@ -35,14 +36,6 @@ impl From<LendingConfig> for Lend {
             LendingConfig::Never => Self::Never,
         }
     }
-}
-
-/// The block cache of the repository `repository`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CacheSettings {
-    pub(crate) repository: String,
-    pub(crate) path: PathBuf,
-    pub(crate) size_bytes: u64,
 }
 
 impl Config {

@@ -4,12 +4,12 @@
 //! through the indexes of one chain, and [`filter`] says which of their pages are worth a look. The mover reads what was found, compares
 //! it with its digest, and falls back to the source. [`Populate`] fills a block cache from a repository.
 
-#[cfg(test)]
-mod figures;
 pub(crate) mod filter;
 pub(crate) mod lenders;
 mod populate;
 mod search;
+#[cfg(test)]
+mod search_tests;
 mod segment;
 mod settings;
 

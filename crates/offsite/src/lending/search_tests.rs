@@ -1,7 +1,7 @@
-//! What a look-up costs. Run it alone, in the release profile:
+//! Look-ups in one long index: what they find, and what they cost. To measure, run them with more blocks, in the release profile:
 //!
 //! ```sh
-//! OFFSITE_BLOCKS=1048576 cargo test --release -p offsite --lib lending::figures -- --ignored --nocapture
+//! OFFSITE_LOOK_UP_BLOCKS=1048576 cargo test --release -p offsite --lib lending::search_tests -- --nocapture
 //! ```
 
 use std::collections::BTreeMap;
@@ -38,9 +38,9 @@ fn wanted(numbers: impl Iterator<Item = u64>) -> Wanted {
 
 /// One index of many blocks: how long a look-up takes without a filter, while the filter is made, and with it.
 #[tokio::test]
-#[ignore = "it measures"]
 async fn look_ups_in_one_long_index() {
-    let blocks: u32 = std::env::var("OFFSITE_BLOCKS").ok().and_then(|blocks| blocks.parse().ok()).unwrap_or(1 << 18);
+    let blocks: u32 =
+        std::env::var("OFFSITE_LOOK_UP_BLOCKS").ok().and_then(|blocks| blocks.parse().ok()).unwrap_or(1 << 14);
     let sample = Sample::new(1).await;
     let at = sample.blocks[0].at;
     let run = |block: u32| {
@@ -94,6 +94,9 @@ async fn look_ups_in_one_long_index() {
         let (count, mut wanted) = (numbers.end - numbers.start, wanted(numbers));
         let (begun, read) = (Instant::now(), sample.repository.counts().bytes_read);
         let found = searched.search(&mut wanted, filter, |_| false).await.unwrap();
+        let is_there = what.contains("there");
+        assert_eq!(found.len() as u64, if is_there { count } else { 0 }, "{what}");
+        assert!(found.iter().all(|(address, at)| at.digest == digest(address.block.into())));
         let (took, read) = (begun.elapsed(), sample.repository.counts().bytes_read - read);
         println!(
             "{what}: {count} wanted, {} found, {read} bytes of indexes read, {:.3} s, {:.0} ns a block",

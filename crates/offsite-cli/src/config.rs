@@ -6,6 +6,7 @@ mod daemon;
 mod fault;
 mod mail;
 pub(crate) mod path;
+mod repository;
 mod retry;
 mod sources;
 mod timing;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cache::{CacheConfig, LendingConfig};
+use cache::LendingConfig;
 use daemon::DaemonConfig;
 use fault::{Fault, fault};
 use mail::MailConfig;
@@ -26,6 +27,8 @@ use offsite::repository::{StreamRange, StreamShare, Streams};
 use offsite::runner::Settings;
 use offsite::schedule::{Lookup, Schedule};
 use offsite::{History, JobName, RetryPolicy, Selection, Traffic, Transforms};
+use repository::STREAMS;
+pub(crate) use repository::{ChecksumConfig, RepositoryConfig};
 use retry::RetryConfig;
 use serde::Deserialize;
 use toml::Spanned;
@@ -42,6 +45,9 @@ use sources::{ExcludeConfig, SelectConfig, SourcesConfig, objects};
 use timing::{AfterConfig, Timing, WindowConfig};
 use traffic::{BandwidthConfig, TrafficRuleConfig};
 use transform::TransformConfig;
+
+/// The default folder for what the host keeps, beside the config.
+const STATE_DIR: &str = ".offsite";
 
 /// The file `offsite.toml`. A key that this version does not know is an error.
 #[derive(Debug, Default, Deserialize)]
@@ -75,114 +81,6 @@ pub(crate) struct Config {
     /// The folder of the file. Relative paths start there.
     #[serde(skip)]
     folder: PathBuf,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub(crate) struct RepositoryConfig {
-    /// A folder, `s3://bucket/prefix`, or `removable:NAME` for drives that are used in turn.
-    pub(crate) location: String,
-    /// The URL of the store. `None` stands for `AWS_ENDPOINT_URL`, or AWS.
-    pub(crate) endpoint: Option<String>,
-    /// The region of the bucket. `None` stands for `AWS_REGION`, or us-east-1.
-    pub(crate) region: Option<String>,
-    /// Asserts that at most one process writes there at a time, for stores that ignore conditions on writes.
-    #[serde(default)]
-    pub(crate) single_writer: bool,
-    /// The checksum with which the store checks the bodies of requests. `None` stands for SHA-256.
-    pub(crate) checksum: Option<ChecksumConfig>,
-    /// A file with access keys, in the format of the tools of AWS. A config never has the keys themselves.
-    pub(crate) credentials_file: Option<PathBuf>,
-    /// The profile in that file.
-    pub(crate) profile: Option<String>,
-    /// The folders at which the drives are mounted.
-    #[serde(default)]
-    places: Vec<PathBuf>,
-    /// The largest number of requests for block data at once.
-    streams: Option<usize>,
-    /// The greatest length of a file on a drive, in MiB. An index is one file: it takes some 50 bytes for each block.
-    ///
-    /// `None` stands for what its file system takes, and for 1 GiB if that punches no holes.
-    file_mib_max: Option<u64>,
-    /// The block cache for copies to this repository, on a disk of this host.
-    cache: Option<CacheConfig>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ChecksumConfig {
-    Sha256,
-    Crc64Nvme,
-}
-
-/// The default folder for what the host keeps, beside the config.
-const STATE_DIR: &str = ".offsite";
-
-/// The largest number of requests for block data at once, unless the config says another.
-const STREAMS: usize = 16;
-
-/// More would take memory and sockets, and bring nothing.
-const STREAMS_MAX: usize = 256;
-
-/// More than the largest block.
-const FILE_MIB_MIN: u64 = 8;
-
-impl RepositoryConfig {
-    /// Returns the bounds of the number of requests at once.
-    fn stream_range(&self) -> StreamRange {
-        StreamRange::up_to(self.streams.unwrap_or(STREAMS))
-    }
-
-    /// Returns a key that only buckets may have. `None` if there is none.
-    fn bucket_key(&self) -> Option<&'static str> {
-        let keys = [
-            ("endpoint", self.endpoint.is_some()),
-            ("region", self.region.is_some()),
-            ("single_writer", self.single_writer),
-            ("checksum", self.checksum.is_some()),
-            ("credentials_file", self.credentials_file.is_some()),
-            ("profile", self.profile.is_some()),
-        ];
-        keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
-    }
-
-    /// Says what is wrong with the number of requests at once.
-    fn streams_fault(&self) -> Option<String> {
-        let streams = self.streams?;
-        let is_possible = (1..=STREAMS_MAX).contains(&streams);
-        (!is_possible).then(|| {
-            format!("streams = {streams}: write a number from 1 to {STREAMS_MAX}, or leave it out for up to {STREAMS}")
-        })
-    }
-
-    /// Says what is wrong with a path, with its key.
-    fn path_fault(&self) -> Option<String> {
-        let is_folder = !self.location.contains("://") && !self.location.starts_with("removable:");
-        let location = path::location_fault(&self.location).filter(|_| is_folder).map(|why| ("location", why));
-        let credentials = self.credentials_file.as_deref().map(|path| ("credentials_file", path));
-        let places = self.places.iter().map(|path| ("places", path.as_path()));
-        let mut paths = credentials.into_iter().chain(places);
-        let fault = location.or_else(|| paths.find_map(|(key, path)| Some((key, path::fault(path)?))));
-        fault.map(|(key, why)| format!("{key}: {why}"))
-    }
-
-    /// Says what is wrong with the keys about media.
-    fn media_fault(&self) -> Option<String> {
-        let location = &self.location;
-        let Some(name) = location.strip_prefix("removable:") else {
-            let keys = [("places", !self.places.is_empty()), ("file_mib_max", self.file_mib_max.is_some())];
-            let key = keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))?;
-            return Some(format!("{key} is for drives (removable:NAME), and {location} is none"));
-        };
-        if JobName::new(name).is_err() {
-            return Some(format!("{location}: name the set of drives as a job may be named: removable:weekly, say"));
-        }
-        if self.file_mib_max.is_some_and(|mib| mib < FILE_MIB_MIN) {
-            return Some(format!("file_mib_max: {FILE_MIB_MIN} or more"));
-        }
-        let no_place = self.places.is_empty() || self.places.iter().any(|place| place.as_os_str().is_empty());
-        no_place.then(|| "add places: the folders at which its drives are mounted".to_owned())
-    }
 }
 
 #[derive(Debug, Deserialize)]

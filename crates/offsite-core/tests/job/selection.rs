@@ -6,7 +6,7 @@ use offsite_core::FolderId;
 use offsite_core::RepositoryId;
 use offsite_core::schedule::PointRange;
 use offsite_core::selection::{
-    Candidate, Choice, CopiedState, Decision, MachineFilter, Pattern, Request, Scope, SelectionRules, Take, decide,
+    Age, Candidate, Choice, CopiedState, Decision, MachineFilter, Pattern, Request, Scope, SelectionRules, Take, decide,
 };
 use offsite_core::{Labels, MachineName, Origin, Sequence, Status, Timestamp};
 use proptest::prelude::*;
@@ -115,6 +115,7 @@ fn a_date_ahead_ends_no_copying() {
     let numbered = |sequence, at| {
         let mut candidate = candidate("nightly", "a", at);
         candidate.sequence = Sequence(sequence);
+        candidate.age = Age::of(candidate.sequence);
         candidate
     };
     let had = |sequence, at| {

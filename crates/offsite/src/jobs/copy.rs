@@ -7,12 +7,14 @@ mod dry_run;
 mod guard;
 mod history;
 mod legs;
+mod look;
 mod moment;
 mod moments;
 mod offer;
 mod outages;
 mod precedence;
 mod request;
+mod run;
 mod selection;
 mod source;
 mod sync;
@@ -316,51 +318,6 @@ impl CopyJob {
         })
     }
 
-    fn outages<'a>(&'a self, gate: &'a dyn Gate) -> Outages<'a> {
-        Outages::new(self.retry, &self.name, self.progress.as_ref(), gate)
-    }
-
-    async fn pinned(&self, outages: &Outages<'_>) -> Result<Sources> {
-        loop {
-            if let Some(answer) = outages.judged(Sources::pinned(self).await).await {
-                return answer;
-            }
-        }
-    }
-
-    async fn patient_writer(&self, block_size: BlockSize, now: Timestamp, outages: &Outages<'_>) -> Result<Writer> {
-        loop {
-            if let Some(answer) = outages.judged(self.writer(block_size, now).await).await {
-                return answer;
-            }
-        }
-    }
-
-    async fn run_pinned(&self, sources: &Sources, request: &SyncRequest, outages: &Outages<'_>) -> Result<CopyReport> {
-        let mut writer = self.patient_writer(sources.block_size(), request.now, outages).await?;
-        let result = self.run_with(&mut writer, sources, request, outages).await;
-        writer.close(result).await
-    }
-
-    async fn run_with(
-        &self,
-        writer: &mut Writer,
-        sources: &Sources,
-        request: &SyncRequest,
-        outages: &Outages<'_>,
-    ) -> Result<CopyReport> {
-        let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
-        let now = request.now;
-        let synced = self.past_and_present(writer, &mut indexes, sources, request, &mut Vec::new(), outages).await?;
-        let added = synced.added();
-        let folders: Vec<&JobFolder> = sources.folders().collect();
-        let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
-        let SyncOutcome { sync, history, filled, machines, notes, doubts } = synced;
-        let mut transform = transform;
-        transform.operations.splice(0..0, filled);
-        Ok(CopyReport { sync, history, machines, transform, notes, doubts })
-    }
-
     /// Looks what a sync would do now with each selected machine.
     ///
     /// It writes nothing.
@@ -377,35 +334,6 @@ impl CopyJob {
                 }
             }
         })
-    }
-
-    async fn look_once(&self, request: &SyncRequest) -> Result<Look> {
-        let sources = Sources::opened(self).await?;
-        let result = self.look_at(&sources, request).await;
-        sources.unpin(result).await
-    }
-
-    async fn look_at(&self, sources: &Sources, request: &SyncRequest) -> Result<Look> {
-        let notes = sources.notes().chain(self.notes.iter().cloned()).collect();
-        let target = match JobFolder::open(&self.target, &self.name).await {
-            Err(Error::UnknownJob { .. }) => None,
-            folder => Some(folder?),
-        };
-        let latest = match &target {
-            None => BlockMap::empty(),
-            Some(folder) => latest_state(folder.head(), &mut folder.indexes()).await?,
-        };
-        let had = target.as_ref().map(|folder| selection::copied(folder.head(), &latest)).unwrap_or_default();
-        if let Some(error) = selection::no_points(sources) {
-            return Err(error);
-        }
-        let known = target.as_ref().map(|folder| (folder.head(), &latest));
-        let past = self.past(sources, known, request.now)?.unwrap_or_default();
-        let request = if past.is_empty() { request.clone() } else { Self::of_any_age(request) };
-        let asked = self.selection_input(&request);
-        let choices: Vec<_> = asked.decide(sources, &had, &had).into_iter().map(|(choice, _)| choice).collect();
-        let doubts = asked.doubts(sources, target.as_ref().map(JobFolder::head), choices.iter());
-        Ok(Look { choices, notes, doubts })
     }
 
     /// The first phase of a run: makes a restore point of what is new.
@@ -443,30 +371,6 @@ impl CopyJob {
         let mut indexes = Indexes::new(&self.target, writer.layout(), writer.head().folder);
         let result = self.past_and_present(&mut writer, &mut indexes, sources, request, left_out, outages).await;
         outages.close(writer, result).await
-    }
-
-    /// Brings what waits of the past, and then copies what is new.
-    async fn past_and_present(
-        &self,
-        writer: &mut Writer,
-        indexes: &mut Indexes,
-        sources: &Sources,
-        request: &SyncRequest,
-        left_out: &mut Vec<MachineReport>,
-        outages: &Outages<'_>,
-    ) -> Result<SyncOutcome> {
-        let mut outcome = match self.bring_past(writer, indexes, sources, request, outages).await? {
-            None => self.sync_with(writer, indexes, sources, request, left_out, outages).await?,
-            Some(brought) if brought.cut_off.is_some() => return Ok(brought.outcome(None)),
-            Some(brought) => {
-                let request = Self::of_any_age(request);
-                brought.outcome(Some(self.sync_with(writer, indexes, sources, &request, left_out, outages).await?))
-            }
-        };
-        let filled = self.back_fill_slots(writer, indexes, sources, request).await?;
-        outcome.filled = filled.operations;
-        outcome.notes.extend(filled.notes);
-        Ok(outcome)
     }
 
     /// The second phase of a run: merges what retention no longer keeps, and gives space back.

@@ -8,7 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use offsite_core::plan::{Batch, Came, Move, Placement, Placer, Plan};
@@ -82,20 +83,45 @@ pub(crate) struct Relay {
     pace: Pace,
     legs: mpsc::Sender<EndedLeg>,
     is_committing: Arc<watch::Sender<bool>>,
+    least_commit: Arc<Least>,
+}
+
+/// The least time that a commit has taken, in nanoseconds. 0 before the first one.
+#[derive(Debug, Default)]
+struct Least(AtomicU64);
+
+impl Least {
+    fn note(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let least = |before: u64| Some(if before == 0 { nanos } else { before.min(nanos) });
+        // It cannot fail: the closure returns a number.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, least);
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// The other end of a [`Relay`].
 pub(crate) struct Legs {
     legs: mpsc::Receiver<EndedLeg>,
     is_committing: Arc<watch::Sender<bool>>,
+    least_commit: Arc<Least>,
 }
 
 /// Returns a relay, and where what it takes arrives.
 pub(crate) fn relay(pace: Pace) -> (Relay, Legs) {
     let (sender, receiver) = mpsc::channel(1);
     let is_committing = Arc::new(watch::Sender::new(false));
-    let relay = Relay { pace, legs: sender, is_committing: Arc::clone(&is_committing) };
-    (relay, Legs { legs: receiver, is_committing })
+    let least_commit = Arc::new(Least::default());
+    let relay = Relay {
+        pace,
+        legs: sender,
+        is_committing: Arc::clone(&is_committing),
+        least_commit: Arc::clone(&least_commit),
+    };
+    (relay, Legs { legs: receiver, is_committing, least_commit })
 }
 
 impl Legs {
@@ -103,6 +129,11 @@ impl Legs {
     pub(crate) async fn next(&mut self) -> Option<EndedLeg> {
         self.is_committing.send_replace(false);
         self.legs.recv().await
+    }
+
+    /// Notes how long the commit of a leg took, after its files were durable.
+    pub(crate) fn committed(&self, took: Duration) {
+        self.least_commit.note(took);
     }
 }
 
@@ -228,7 +259,7 @@ pub(crate) async fn copy(
                 leg.blocks.push((placed, planned));
                 progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
                 let mut is_due = pacer.carry(length.into(), left, relay.is_committing());
-                if pacer.is_far_ahead() && relay.is_committing() {
+                if pacer.is_far_ahead(relay.least_commit.time()) && relay.is_committing() {
                     relay.wait().await;
                     is_due = pacer.carry(0, left, false);
                 }

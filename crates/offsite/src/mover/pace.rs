@@ -10,12 +10,15 @@ use tokio::time::Instant;
 
 use super::ahead::AHEAD_BYTES_MAX;
 
+/// A copy reads ahead what its link carries in this time: more than a round trip, so that a link with a long delay is kept busy.
+const AHEAD: Duration = Duration::from_millis(300);
+
 /// What a copy may lose if it is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pace {
     /// The number of bytes after which what has arrived is committed.
     pub(crate) leg_bytes: u64,
-    /// The number of bytes that may be on their way. On a link that carries more than that within `pause`, it is what the link
+    /// The number of bytes that may be on their way. On a link that carries more than that within [`AHEAD`], it is what the link
     /// carries in that time.
     pub(crate) ahead_bytes: u64,
     /// The shortest time between two checkpoints.
@@ -29,11 +32,15 @@ pub(super) struct Pacer {
     bytes: u64,
     /// The bytes that the leg had brought when the checkpoint before it was committed.
     beside_bytes: u64,
+    /// When the first leg began, and what the legs before this one have brought.
+    copy_began: Instant,
+    before_bytes: u64,
 }
 
 impl Pacer {
     pub(super) fn new(pace: Pace) -> Self {
-        Self { pace, began: Instant::now(), bytes: 0, beside_bytes: 0 }
+        let now = Instant::now();
+        Self { pace, began: now, bytes: 0, beside_bytes: 0, copy_began: now, before_bytes: 0 }
     }
 
     /// Notes that a block has arrived. `is_committing` says whether the checkpoint before is still being committed.
@@ -52,23 +59,32 @@ impl Pacer {
         self.bytes >= enough && left_bytes >= leg_bytes / 2 && self.began.elapsed() >= pause
     }
 
-    /// Returns whether the leg is to wait for the commit of the checkpoint before. So two legs that are not committed have no more bytes
-    /// than one and a half.
-    pub(super) fn is_far_ahead(&self) -> bool {
-        self.bytes >= self.pace.leg_bytes / 2
+    /// Returns whether the leg is to wait for the commit of the checkpoint before. `commit` is the least time that a commit takes.
+    ///
+    /// Half a leg goes beside a commit, and what the link carries in that time. So a link with a long delay is kept busy, and where
+    /// commits are quick, two legs that are not committed have no more bytes than one and a half.
+    pub(super) fn is_far_ahead(&self, commit: Duration) -> bool {
+        let carried = carried_in(commit, self.before_bytes, self.copy_began.elapsed()).unwrap_or_default();
+        self.bytes >= (self.pace.leg_bytes / 2).saturating_add(carried)
     }
 
     /// The leg has ended with a checkpoint, and the next one begins.
     pub(super) fn end(&mut self) {
-        *self = Self::new(self.pace);
+        let (copy_began, before_bytes) = (self.copy_began, self.before_bytes.saturating_add(self.bytes));
+        *self = Self { copy_began, before_bytes, ..Self::new(self.pace) };
     }
 
-    /// The number of bytes that the link carries in the pace's pause, as this leg shows. `None` if the leg has just begun.
-    fn bytes_per_pause(&self) -> Option<u64> {
-        let (pause, passed) = (self.pace.pause.as_nanos(), self.began.elapsed().as_nanos());
-        let bytes = (u128::from(self.bytes) * pause).checked_div(passed).filter(|_| passed >= pause)?;
-        Some(u64::try_from(bytes).unwrap_or(u64::MAX))
+    /// The number of bytes that the link carries while a copy reads ahead. `None` if the copy has just begun.
+    fn bytes_ahead(&self) -> Option<u64> {
+        let passed = self.copy_began.elapsed();
+        carried_in(AHEAD, self.before_bytes.saturating_add(self.bytes), passed).filter(|_| passed >= AHEAD)
     }
+}
+
+/// The number of bytes that are carried in `time` if so many were carried in `passed`. `None` if no time has passed.
+fn carried_in(time: Duration, bytes: u64, passed: Duration) -> Option<u64> {
+    let bytes = u128::from(bytes).saturating_mul(time.as_nanos()).checked_div(passed.as_nanos())?;
+    Some(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 /// The bytes that are on their way from the sources.
@@ -104,7 +120,7 @@ impl UnderWay {
     pub(super) fn leave(&self, bytes: u64, pacer: &Pacer) {
         let before = self.bytes.load(Ordering::Relaxed);
         self.bytes.store(before.saturating_sub(bytes), Ordering::Relaxed);
-        if let Some(bytes) = pacer.bytes_per_pause() {
+        if let Some(bytes) = pacer.bytes_ahead() {
             self.max.store(bytes.clamp(self.least, AHEAD_BYTES_MAX), Ordering::Relaxed);
         }
         self.fewer.notify_one();
@@ -137,7 +153,7 @@ mod tests {
             let mut leg = Pacer::new(PACE);
             tokio::time::advance(PACE.pause).await;
             assert!(!leg.carry(beside, 1_000, true));
-            assert_eq!(leg.is_far_ahead(), beside >= 50);
+            assert_eq!(leg.is_far_ahead(Duration::ZERO), beside >= 50);
             let more = (then - beside.min(then)).max(1);
             assert_eq!(leg.carry(more - 1, 1_000, false), beside >= 50, "{beside}");
             assert!(leg.carry(1, 1_000, false), "{beside}");
@@ -145,18 +161,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_is_read_ahead_than_the_link_carries_in_a_pause() {
+    async fn what_the_link_carries_in_a_commit_goes_beside_it() {
+        let mut leg = Pacer::new(PACE);
+        tokio::time::advance(PACE.pause).await;
+        leg.carry(100, 1_000, false);
+        leg.end();
+        // The link carries 100 in a second.
+        let commit = Duration::from_secs(3);
+        leg.carry(349, 1_000, true);
+        assert!(leg.is_far_ahead(Duration::from_secs(2)) && !leg.is_far_ahead(commit));
+        leg.carry(1, 1_000, true);
+        assert!(leg.is_far_ahead(commit));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_is_read_ahead_than_the_link_carries_in_a_while() {
         let mut leg = Pacer::new(PACE);
         let ahead = UnderWay::new(PACE);
         ahead.enter(50).await;
         let is_full = |bytes| futures::future::FutureExt::now_or_never(ahead.enter(bytes)).is_none();
         assert!(is_full(1), "one that is larger than the bound goes alone");
         leg.carry(50, 1_000, false);
-        tokio::time::advance(PACE.pause * 10).await;
+        tokio::time::advance(AHEAD * 10).await;
         ahead.leave(50, &leg);
         ahead.enter(20).await;
         assert!(is_full(1));
-        // Now the link carries 300 in a pause.
+        // Now the link carries 300 in that time.
         leg.carry(2_950, 1_000, false);
         ahead.leave(20, &leg);
         ahead.enter(290).await;

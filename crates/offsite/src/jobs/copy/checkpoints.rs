@@ -32,14 +32,10 @@ pub struct Checkpoints {
 }
 
 impl Default for Checkpoints {
-    /// A kill costs less than one in a hundred of the bytes of a copy of a GiB or more, if that takes more than a few seconds.
+    /// A kill costs less than one in a hundred of the bytes of a copy of a GiB or more, and what the link carries while a commit is under
+    /// way.
     fn default() -> Self {
-        Self {
-            parts: 112,
-            bytes_min: 4 << 20,
-            pause: Duration::from_millis(50),
-            local_pause: Duration::from_millis(500),
-        }
+        Self { parts: 112, bytes_min: 4 << 20, pause: Duration::ZERO, local_pause: Duration::from_millis(500) }
     }
 }
 

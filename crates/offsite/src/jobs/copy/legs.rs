@@ -13,6 +13,8 @@ use offsite_core::{
     BlockMap, MachineName, ObjectId, PointKind, RestorePoint, Sequence, StoredBlock, Timestamp, Transferred,
 };
 
+use tokio::time::Instant;
+
 use super::offer::{Brought, Checkpoint, NewPoint, Settled};
 use super::outages::{Outages, Waited, is_outage};
 use crate::commit::point::{Abandoned, Addition, commit_point};
@@ -245,7 +247,9 @@ impl<'a> Legs<'a> {
                     answer => answer?,
                 }
             }
+            let start = Instant::now();
             self.checkpoint(leg).await?;
+            legs.committed(start.elapsed());
             if let Some(file) = file {
                 file.finish().await?;
             }

@@ -114,6 +114,7 @@ struct Entry {
     /// The position among those that are offered.
     offered: Option<usize>,
     is_archived: bool,
+    is_back_filled: bool,
     kind: PointKind,
     flags: Flags,
     /// The flags that the points beside it cause.
@@ -127,6 +128,7 @@ impl Line {
             own,
             offered: None,
             is_archived,
+            is_back_filled: point.is_back_filled,
             kind: if own.is_some() { point.kind } else { PointKind::Increment },
             flags: point.flags,
             due: Flags::NONE,
@@ -155,7 +157,19 @@ impl Line {
             let time = offered[position];
             let at = self.entries.iter().position(|entry| entry.time > time).unwrap_or(self.entries.len());
             let (own, kind, flags, due) = (None, PointKind::Full, Flags::NONE, Flags::NONE);
-            self.entries.insert(at, Entry { time, own, offered: Some(position), is_archived: true, kind, flags, due });
+            self.entries.insert(
+                at,
+                Entry {
+                    time,
+                    own,
+                    offered: Some(position),
+                    is_archived: true,
+                    is_back_filled: false,
+                    kind,
+                    flags,
+                    due,
+                },
+            );
         }
     }
 
@@ -164,11 +178,14 @@ impl Line {
         let is_wrong = |entry: &Entry| entry.own.is_some() && entry.flags.contains(tier) && !entry.due.contains(tier);
         let wrong = (0..self.entries.len()).filter(|at| is_wrong(&self.entries[*at]));
         let move_from = |from: usize| {
+            // Slots are filled one after the other. What is filled already lies between a point and what is yet to come.
+            let was_missed = |at: &usize| self.entries[*at].offered.is_some() || self.entries[*at].is_back_filled;
             let takes = |at: &usize| self.entries[*at].due.contains(tier);
+            let left = (0..from).rev().take_while(was_missed).find(takes);
+            let right = (from + 1..self.entries.len()).take_while(was_missed).find(takes);
             let is_offered = |at: &usize| self.entries[*at].offered.is_some();
-            let left = (0..from).rev().take_while(is_offered).find(takes);
-            let right = (from + 1..self.entries.len()).take_while(is_offered).find(takes);
-            left.or(right).map(|to| Move { from, to, tier })
+            let to = left.filter(is_offered).or(right.filter(is_offered))?;
+            Some(Move { from, to, tier })
         };
         wrong.filter_map(move_from).collect()
     }

@@ -1,5 +1,5 @@
 //! The past that a new copy job brings, and what fills the slots that it missed, by the built command.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 mod support;
 

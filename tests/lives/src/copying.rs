@@ -117,7 +117,7 @@ impl World {
         let (specs, ways, faulty, job) = (self.sources(number), self.ways(), self.faulty(number), self.job(number));
         let selection = self.copy_settings(number).select.selection();
         let planned: Mutex<Option<RunPlan>> = Mutex::default();
-        let has_checkpoints = how % 2 == 0 && which % 2 == 0;
+        let has_checkpoints = how.is_multiple_of(2) && which.is_multiple_of(2);
         let run = async {
             let target = Self::open(&faulty).await?;
             let sources = Self::open_sources(&specs, &ways).await?;
@@ -183,7 +183,7 @@ impl World {
         let gate = Until::new(bytes.map_or(u64::MAX, |interruption| interruption.after.into()));
         let joins = before.as_ref().filter(|_| how % 3 == 1).and_then(|before| before.head.chain.latest());
         let joins: Option<Sequence> = joins.map(|point| point.sequence);
-        let has_checkpoints = how / 3 % 2 == 0;
+        let has_checkpoints = (how / 3).is_multiple_of(2);
         let request = asking.request().gate(Arc::clone(&gate) as Arc<dyn Gate>).joins(joins);
         let run = async {
             let target = Self::open(&faulty).await?;

@@ -1,4 +1,5 @@
 //! Slots that were missed and are filled later: against a job that ran on every day.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use offsite_core::retention::{Ageing, Flags, Policy, Simulation, mark, missed};
 use offsite_core::schedule::{Every, Period, Schedule, TimeOfDay};

@@ -1,4 +1,5 @@
 //! Points of a past that are carried late: against the model, and carried one after the other, interrupted anywhere.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use offsite_core::retention::{Ageing, Flags, Policy, Simulation, Tier, Wanted, wanted};
 use offsite_core::{BlockSize, Chain, PointKind, RestorePoint, Timestamp};

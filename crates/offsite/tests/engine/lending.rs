@@ -160,7 +160,8 @@ async fn the_own_chain_lends_blocks_of_any_point_and_machine() {
     let copy = named(COPY, &source, &target);
     let (first_a, b) = (machines.content("a")[0].clone(), machines.content("b")[0].clone());
     let mut truth = Truth::default();
-    let overwrites: [&dyn Fn(&mut [u8]); 3] = [
+    type Overwrite<'a> = &'a dyn Fn(&mut [u8]);
+    let overwrites: [Overwrite<'_>; 3] = [
         &|_| {},
         // Two blocks change places, and one is that of the other machine.
         &|disk| {

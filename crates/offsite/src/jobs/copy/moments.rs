@@ -19,6 +19,11 @@ pub(super) struct Moments {
     candidates: Vec<Candidate>,
 }
 
+/// A time, and the how manieth point of a folder at this time it is.
+type When = (Timestamp, usize);
+/// The number of a folder, and a point of it.
+type Found = (usize, Sequence, Age);
+
 impl Moments {
     /// What is dated after `now` is none of them.
     pub(super) fn of(asked: &SelectionInput<'_>, open: &Sources, target: RepositoryId, now: Timestamp) -> Self {
@@ -32,7 +37,7 @@ impl Moments {
             }
         }
         // By time, and of one folder by number. Points that several folders made at one time are one moment.
-        let mut found: BTreeMap<(Timestamp, usize), Vec<(usize, Sequence, Age)>> = BTreeMap::new();
+        let mut found: BTreeMap<When, Vec<Found>> = BTreeMap::new();
         for (number, folder) in open.folders().enumerate() {
             let (mut time, mut nth) = (Timestamp::MIN, 0);
             let is_meant =
@@ -44,7 +49,7 @@ impl Moments {
             }
         }
         let mut until: Vec<Option<Age>> = vec![None; open.folders().count()];
-        let moment = |((time, _), points): ((Timestamp, usize), Vec<(usize, Sequence, Age)>)| {
+        let moment = |((time, _), points): (When, Vec<Found>)| {
             let mut own = Vec::new();
             for (folder, sequence, age) in points {
                 until[folder] = until[folder].max(Some(age));

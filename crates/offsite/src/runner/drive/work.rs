@@ -43,6 +43,7 @@ impl Synced {
 }
 
 /// An activity that is done.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is moved once")]
 pub(super) enum Done {
     Synced(Synced),
     Transformed(Result<TransformReport, Failure>),

@@ -228,5 +228,5 @@ fn blocks() -> offsite_repository::Prefix {
 }
 
 fn blocks_of(job: &str) -> offsite_repository::Prefix {
-    offsite_repository::Prefix::new(&format!("{job}/blocks")).unwrap()
+    offsite_repository::Prefix::new(format!("{job}/blocks")).unwrap()
 }

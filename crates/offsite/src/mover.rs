@@ -50,7 +50,7 @@ pub(crate) use ahead::GivesWay;
 pub(crate) use around::Lost;
 pub(crate) use clone::clone_frames;
 pub(crate) use codec::DEFAULT_LEVEL;
-pub(crate) use copy::{Copied, EndedLeg, Ending, Leg, Legs, Route, copy, relay};
+pub(crate) use copy::{Copied, EndedLeg, EndedLegs, Ending, Leg, Route, copy, relay};
 pub(crate) use extract::{extract, write_zeros};
 pub(crate) use find::{Found, find};
 pub(crate) use fold::fold;

@@ -39,8 +39,8 @@ pub(crate) struct Copied {
     pub(crate) damage: Option<Error>,
     /// The planned places of these blocks.
     pub(crate) lost: BTreeSet<(ObjectId, u64)>,
-    /// How each block has come that has arrived, by its planned place.
-    came: BTreeMap<(ObjectId, u64), Came>,
+    /// How blocks have come that were read otherwise than planned, by their planned places.
+    pub(crate) strayed: BTreeMap<(ObjectId, u64), Came>,
     /// Whether something else was read than what was planned of the blocks that have arrived.
     pub(crate) has_strayed: bool,
     /// How many blocks of each folder could not be used as planned and were read elsewhere, and why the first of them could not.
@@ -104,14 +104,14 @@ impl Least {
 }
 
 /// The other end of a [`Relay`].
-pub(crate) struct Legs {
+pub(crate) struct EndedLegs {
     legs: mpsc::Receiver<EndedLeg>,
     is_committing: Arc<watch::Sender<bool>>,
     least_commit: Arc<Least>,
 }
 
 /// Returns a relay, and where what it takes arrives.
-pub(crate) fn relay(pace: Pace) -> (Relay, Legs) {
+pub(crate) fn relay(pace: Pace) -> (Relay, EndedLegs) {
     let (sender, receiver) = mpsc::channel(1);
     let is_committing = Arc::new(watch::Sender::new(false));
     let least_commit = Arc::new(Least::default());
@@ -121,10 +121,10 @@ pub(crate) fn relay(pace: Pace) -> (Relay, Legs) {
         is_committing: Arc::clone(&is_committing),
         least_commit: Arc::clone(&least_commit),
     };
-    (relay, Legs { legs: receiver, is_committing, least_commit })
+    (relay, EndedLegs { legs: receiver, is_committing, least_commit })
 }
 
-impl Legs {
+impl EndedLegs {
     /// Returns the next leg. `None` if the copy has ended. The leg before is committed.
     pub(crate) async fn next(&mut self) -> Option<EndedLeg> {
         self.is_committing.send_replace(false);
@@ -253,8 +253,9 @@ pub(crate) async fn copy(
                 })?;
                 output.append((file, offset), number, step.address.disk, step.address.block, sealed.clone()).await?;
                 let planned = (step.to.file, step.to.offset);
-                let came = instead.as_ref().map_or(Came::AsPlanned, |instead| instead.came(position));
-                copied.came.insert(planned, came);
+                if let Some(instead) = &instead {
+                    copied.strayed.insert(planned, instead.came(position));
+                }
                 let placed = step.placed(StoredBlock { file, offset, length, digest: step.from.digest });
                 leg.blocks.push((placed, planned));
                 progress.advance_disk(&step.address.machine, step.address.disk, u64::from(step.from.length));
@@ -302,12 +303,6 @@ impl Relay {
 }
 
 impl Copied {
-    /// How a block of the plan has come.
-    pub(crate) fn came(&self, plan: &Plan, position: usize) -> Came {
-        let planned = plan.moves.get(position).map(|step| (step.to.file, step.to.offset));
-        planned.and_then(|planned| self.came.get(&planned)).copied().unwrap_or(Came::Not)
-    }
-
     fn note(&mut self, step: &Move, error: &Error) {
         self.damaged.entry(step.address.machine.clone()).or_insert_with(|| error.into());
         self.lost.insert((step.to.file, step.to.offset));

@@ -4,7 +4,7 @@ use offsite::report::{Amount, LookUp, Savings};
 
 use crate::render;
 
-/// Returns a line, or nothing if all that was asked for came from the source.
+/// Returns a line of a report.
 pub(super) fn line(savings: &Savings, look_up: LookUp, cached: Option<Amount>) -> String {
     let Savings { asked, sent, unchanged, spare, zero, chain, machine, job, cache, twice, left, .. } = *savings;
     let reasons = [

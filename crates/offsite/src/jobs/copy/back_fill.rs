@@ -16,6 +16,8 @@ use offsite_core::{
     BlockMap, Chain, MachineName, MachineState, PointKind, RestorePoint, Run, Sequence, Status, StoredBlock, Timestamp,
 };
 
+use offsite_repository::ErrorKind;
+
 use super::moment::Moment;
 use super::moments::Moments;
 use super::request::SyncRequest;
@@ -83,6 +85,10 @@ impl CopyJob {
                     lost.insert(time);
                     continue;
                 }
+                Err(error) if waits(&error) => {
+                    filled.notes.push(Note::SlotNotFilled { time, why: (&error).into() });
+                    return Ok(filled);
+                }
                 Err(error) => return Err(error),
             };
             let room = Room::of(&self.target, &drafted.draft.plan.cost(), self.min_free_bytes).await?;
@@ -97,6 +103,10 @@ impl CopyJob {
                 Err(error) if error.is_loss() => {
                     filled.notes.push(Note::SlotNotFilled { time, why: (&error).into() });
                     lost.insert(time);
+                }
+                Err(error) if waits(&error) => {
+                    filled.notes.push(Note::SlotNotFilled { time, why: (&error).into() });
+                    return Ok(filled);
                 }
                 Err(error) => return Err(error),
             }
@@ -295,6 +305,11 @@ impl CopyJob {
             states.iter().find_map(has)
         }))
     }
+}
+
+/// Whether a slot waits for the next run, as a place does not answer. The copy before it is made, and its report must not be lost.
+fn waits(error: &Error) -> bool {
+    error.repository_kind() == Some(ErrorKind::Unavailable)
 }
 
 /// The states of a moment.

@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
 
 use futures::future::{Either, select};
-use offsite_core::plan::{Cost, Move, Plan};
+use offsite_core::plan::{Came, Cost, Move, Plan, Savings};
 use offsite_core::{
     BlockMap, MachineName, ObjectId, PointKind, RestorePoint, Sequence, StoredBlock, Timestamp, Transferred,
 };
-
 use tokio::time::Instant;
 
 use super::offer::{Brought, Checkpoint, NewPoint, Settled};
@@ -20,7 +19,7 @@ use super::outages::{Outages, Waited, is_outage};
 use crate::commit::point::{Abandoned, Addition, commit_point};
 use crate::commit::writer::Writer;
 use crate::mover::{
-    self, Copied, EndedLeg, Ending, FrameSource, GivesWay, Keeping, Leg, Output, Pace, Route, copy, relay,
+    Copied, EndedLeg, EndedLegs, Ending, FrameSource, GivesWay, Keeping, Leg, Output, Pace, Route, copy, relay,
 };
 use crate::reader::indexes::Indexes;
 use crate::seams::is_broken;
@@ -72,6 +71,7 @@ pub(super) struct End {
     pub(super) transferred: BTreeMap<MachineName, Transferred>,
     /// Machines that could not be read whole, and of which the chain has the same state.
     pub(super) kept: BTreeSet<MachineName>,
+    pub(super) savings: Savings,
     /// `None` if nothing has arrived.
     pub(super) committed: Option<Committed>,
 }
@@ -231,7 +231,7 @@ impl<'a> Legs<'a> {
     }
 
     /// Commits the legs that end before the copy does, each before it takes the next.
-    async fn commit_each(&mut self, mut legs: mover::Legs) -> Result<()> {
+    async fn commit_each(&mut self, mut legs: EndedLegs) -> Result<()> {
         while let Some(EndedLeg { leg, mut file, ids }) = legs.next().await {
             let fresh = leg.files.keys().map(|_| self.writer.mint()).collect();
             // The copy may have been cut off meanwhile.
@@ -340,7 +340,7 @@ impl<'a> Legs<'a> {
             let Settled { transferred, kept, .. } = self.settle(&leg, &damaged)?;
             self.id = id;
             if self.point.machines.iter().all(|copy| transferred.contains_key(&copy.name)) {
-                return Ok(End { transferred, kept, committed: None });
+                return Ok(End { transferred, kept, savings: self.savings(plan, copied), committed: None });
             }
         }
         let (point, Checkpoint { transferred, kept, .. }) = self.commit(&leg, &damaged).await?;
@@ -354,6 +354,17 @@ impl<'a> Legs<'a> {
         }
         let is_full = point.kind == PointKind::Full;
         let committed = Some(Committed { sequence: point.sequence, time: point.time, is_full, cost });
-        Ok(End { transferred, kept, committed })
+        Ok(End { transferred, kept, savings: self.savings(plan, copied), committed })
+    }
+
+    /// What came from the source, and why the rest did not.
+    fn savings(&self, plan: &Plan, copied: &Copied) -> Savings {
+        self.point.savings.settled(plan, |position| {
+            let planned = plan.moves.get(position).map(|step| (step.to.file, step.to.offset));
+            match planned.filter(|planned| self.places.contains_key(planned)) {
+                Some(planned) => copied.strayed.get(&planned).copied().unwrap_or(Came::AsPlanned),
+                None => Came::Not,
+            }
+        })
     }
 }

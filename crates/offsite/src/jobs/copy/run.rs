@@ -46,7 +46,7 @@ impl CopyJob {
     ) -> Result<CopyReport> {
         let mut writer = self.patient_writer(sources.block_size(), request.now, outages).await?;
         let result = self.run_with(&mut writer, sources, request, outages).await;
-        writer.close(result).await
+        outages.close(writer, result).await
     }
 
     pub(super) async fn run_with(
@@ -61,9 +61,8 @@ impl CopyJob {
         let synced = self.past_and_present(writer, &mut indexes, sources, request, &mut Vec::new(), outages).await?;
         let added = synced.added();
         let folders: Vec<&JobFolder> = sources.folders().collect();
-        let transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
+        let mut transform = self.transform_with(writer, &mut indexes, &folders, &self.transforms, now, added).await?;
         let SyncOutcome { sync, history, filled, machines, notes, doubts } = synced;
-        let mut transform = transform;
         transform.operations.splice(0..0, filled);
         Ok(CopyReport { sync, history, machines, transform, notes, doubts })
     }

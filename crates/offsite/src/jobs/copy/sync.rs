@@ -127,7 +127,6 @@ impl CopyJob {
         let (moves, detours) = (std::mem::take(&mut stored.plan.moves), std::mem::take(&mut stored.plan.detours));
         let plan = Plan { moves, detours, ..Plan::default() };
         let (machines, origins, joins) = (stored.machines.clone(), stored.sources.clone(), stored.joins);
-        let planned_savings = stored.savings;
         let gate = request.gate.as_ref();
         let progress = Control::new(self.progress.as_ref(), gate).teller(Task::Copy, &self.name);
         let bytes = plan.moves.iter().map(|step| u64::from(step.from.length)).sum();
@@ -147,7 +146,6 @@ impl CopyJob {
         let last = carried?;
         progress.end();
         let gave_way = precedence.gave_way().await;
-        let savings = planned_savings.settled(&plan, |position| copied.came(&plan, position));
         outcome.notes.extend(lenders.unused(&copied.unused));
         outcome.notes.extend(filled.iter().filter_map(not_kept));
         let reasons = reasons(&origins, &copied, sources).await;
@@ -186,7 +184,7 @@ impl CopyJob {
             machines,
             tally,
             gave_way,
-            savings,
+            savings: end.savings,
             look_up: lenders.look_up,
             cached,
         });

@@ -89,33 +89,18 @@ impl WireFormat for Index {
             let target = if state.status == Status::Incomplete { &mut spare } else { &mut map };
             target.insert(state.name.clone(), machine);
         }
-        let Directory {
-            folder,
-            id,
-            sequence,
-            time,
-            kind,
-            is_back_filled,
-            base,
-            block_size,
-            below,
-            files,
-            machines,
-            ..
-        } = directory;
-        let files = files.into_iter().collect();
         let index = Self {
-            folder,
-            id,
-            sequence,
-            time,
-            kind,
-            is_back_filled,
-            base,
-            block_size,
-            below,
-            files,
-            machines,
+            folder: directory.folder,
+            id: directory.id,
+            sequence: directory.sequence,
+            time: directory.time,
+            kind: directory.kind,
+            is_back_filled: directory.is_back_filled,
+            base: directory.base,
+            block_size: directory.block_size,
+            below: directory.below,
+            files: directory.files.into_iter().collect(),
+            machines: directory.machines,
             map,
             spare,
         };

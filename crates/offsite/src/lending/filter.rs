@@ -41,8 +41,8 @@ impl Filter {
         Builder::new(&self.folder, &Name { folder, index })
     }
 
-    /// Removes the segments of indexes that are not among `needed`. If `folders` is `None`, those of all folders that `needed` does not
-    /// name stay.
+    /// Removes the segments of indexes that are not among `needed`. If `needed` has not all folders (`is_all`), the segments of
+    /// folders that it does not name stay.
     pub(super) async fn sweep(&self, needed: Vec<(FolderId, IndexReference)>, is_all: bool) -> Result<()> {
         let path = self.folder.clone();
         let known: BTreeSet<String> = needed.iter().map(|(folder, _)| segment::prefix(*folder)).collect();

@@ -78,6 +78,28 @@ async fn a_copy_gives_way_while_a_backup_is_at_work_and_says_how_long() {
     assert!(told.len() == 1 && told[0].starts_with("a backup of job nightly is at work"), "{told:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_begins_beside_a_backup_gives_way_at_once() {
+    let ((machines, source), (_, target)) = (source().await, memory_repository().await);
+    let seconds = Arc::new(Seconds::default());
+    let copy = copy(&source, &target, &seconds);
+    let held = Held::new();
+    let backup = machines.backup(&source, &["a"]).gate(held.clone());
+    let request = request(&seconds);
+    let began = tokio::time::Instant::now();
+    let copied = async {
+        held.is_waiting().await;
+        let outcome = copy.sync(&request).await;
+        let lasted = began.elapsed();
+        held.let_through(1_000);
+        (outcome, lasted)
+    };
+    let ((outcome, lasted), done) = tokio::join!(copied, backup.run(day(2)));
+    done.unwrap();
+    let gave_way = outcome.unwrap().sync.unwrap().gave_way;
+    assert!(lasted - gave_way < Duration::from_secs(2), "{gave_way:?} of {lasted:?}");
+}
+
 /// A copy job's own writer in the folder that is read has hours, too.
 #[tokio::test(start_paused = true)]
 async fn a_copy_does_not_give_way_to_a_copy() {

@@ -74,15 +74,15 @@ impl GivesWay for Precedence {
     fn gives_way(&self) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             let mut state = self.state.lock().await;
-            // The sources have just been opened.
-            let looked = *state.looked.get_or_insert_with(Instant::now);
-            if looked.elapsed() < LOOK_EVERY {
+            if state.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
                 return state.since.is_some();
             }
+            let is_first = state.looked.is_none();
             let mut at_work = None;
             for folder in &mut state.folders {
-                // What cannot be looked at holds nothing up.
-                if folder.look().await.unwrap_or(false) {
+                // The sources have just been opened when a copy begins. What cannot be looked at holds nothing up.
+                let looked = if is_first { Ok(()) } else { folder.look().await };
+                if looked.is_ok() && folder.is_at_work().await.unwrap_or(false) {
                     at_work = at_work.or_else(|| {
                         folder.lease.as_ref().map(|lease| (folder.layout.job().clone(), lease.holder.clone()))
                     });
@@ -113,8 +113,8 @@ impl Watched {
         Self { repository, layout, heads, newest, lease, signs: (Vec::new(), Instant::now()) }
     }
 
-    /// Looks whether a backup is at work.
-    async fn look(&mut self) -> Result<bool> {
+    /// Looks for a newer head.
+    async fn look(&mut self) -> Result<()> {
         if self.has_newer_head().await?
             && let Some(newest) = self.heads.newest().await?
         {
@@ -122,6 +122,11 @@ impl Watched {
             self.lease = lease_of_backup(&newest.head);
             self.signs = (Vec::new(), Instant::now());
         }
+        Ok(())
+    }
+
+    /// Whether a backup is at work, by the newest head that was read.
+    async fn is_at_work(&mut self) -> Result<bool> {
         let Some(lease) = &self.lease else { return Ok(false) };
         match life_of(&lease.holder) {
             Life::Alive => Ok(true),

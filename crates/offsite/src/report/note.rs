@@ -450,7 +450,7 @@ impl fmt::Display for Note {
             }
             Self::ReadElsewhere { is_lent, blocks, why } => {
                 let (of, how) =
-                    if *is_lent { ("the target", "from the source") } else { ("the source", "in other frames") };
+                    if *is_lent { ("the target", "from the source") } else { ("the source", "from equal blocks") };
                 let blocks = if *blocks == 1 { "1 block".to_owned() } else { format!("{blocks} blocks") };
                 write!(formatter, "{blocks} could not be used as {of} has them, and were read {how}: {why}")
             }

@@ -39,6 +39,7 @@ pub(crate) fn wait(wait: &Wait<'_>, now: Timestamp) -> Value {
         Wait::Lease { job, at_most, .. } => (Some(job), "lease", Some(at_most)),
         Wait::Readers { job, at_most, .. } => (Some(job), "readers", Some(at_most)),
         Wait::Backup { job, .. } => (Some(job), "backup", None),
+        Wait::Place { job, at_most, .. } => (Some(job), "place", Some(at_most)),
         _ => (None, "other", None),
     };
     json!({
@@ -60,4 +61,28 @@ pub(crate) fn report(mut report: Value) -> Value {
 /// Prints the last line: the report.
 pub(crate) fn print_report(value: Value) -> Result<(), Failure> {
     json::print(&report(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use offsite::JobName;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_of_wait_has_its_word() {
+        let (job, at_most) = (&JobName::new("copy").unwrap(), Duration::from_secs(9));
+        let waits = [
+            (Wait::Lease { job, holder: "host", at_most }, "lease", json!(9)),
+            (Wait::Readers { job, readers: 1, at_most }, "readers", json!(9)),
+            (Wait::Backup { job, holder: "host" }, "backup", json!(null)),
+            (Wait::Place { job, why: "it does not answer", at_most }, "place", json!(9)),
+        ];
+        for (kind, word, secs) in waits {
+            let line = wait(&kind, Timestamp::MIN);
+            assert_eq!([&line["for"], &line["job"], &line["at_most_secs"]], [&json!(word), &json!("copy"), &secs]);
+        }
+    }
 }
